@@ -1,0 +1,1 @@
+"""The configs. A module, so that Hydra finds them in an installed package."""

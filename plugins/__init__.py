@@ -1,0 +1,1 @@
+"""The built-in plugins, one folder for each config group. They use no door that a stranger's plugin does not have."""

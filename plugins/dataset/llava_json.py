@@ -1,0 +1,35 @@
+"""Annotation files in the form of LLaVA and M4-Instruct."""
+
+from interleave import Dataset, Sample, datasets, read_json, sample_from_llava
+
+
+@datasets.register("llava_json")
+class LlavaJson(Dataset):
+    """A JSON list or JSONL of records with ``conversations`` and ``image`` or ``video``.
+
+    path: the annotation file. media: the folder that its paths start from. single, several, video: which modality
+    takes the picture of a record with one, each picture of a record with several, and each video; ``several=scene3d``
+    reads all pictures of a record as views of one scene. validation_path: a file of held-back records.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        media: str,
+        single: str = "multipatch",
+        several: str = "image",
+        video: str = "video",
+        validation_path: str | None = None,
+    ) -> None:
+        self.media, self.validation_path = media, validation_path
+        self.kinds = {"single": single, "several": several, "video": video}
+        self.all = read_json(path)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    def __getitem__(self, index: int) -> Sample:
+        return sample_from_llava(self.all[index], self.media, self.kinds)
+
+    def validation(self) -> Dataset | None:
+        return LlavaJson(self.validation_path, self.media, **self.kinds) if self.validation_path else None

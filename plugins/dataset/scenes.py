@@ -1,0 +1,175 @@
+"""The drawings and questions of the mini data: five scenarios with exact truth, deterministic by seed.
+
+Pictures are sparse on purpose: on a dark noisy ground, strong colours on a 4 x 4 grid of cells named a to p row by row.
+Every function takes a random generator and returns a Scene.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+
+Picture = NDArray[np.uint8]
+
+CELL, SIDE = 8, 4
+COLOURS: Mapping[str, tuple[int, int, int]] = {
+    "red": (235, 40, 40),
+    "green": (40, 200, 60),
+    "blue": (50, 80, 245),
+    "yellow": (240, 230, 50),
+    "cyan": (50, 225, 230),
+    "pink": (240, 90, 220),
+    "white": (245, 245, 245),
+    "orange": (250, 145, 30),
+}
+CELLS = "abcdefghijklmnop"
+QUARTERS = ("top left", "top right", "bottom left", "bottom right")
+MOVES: Mapping[str, tuple[int, int]] = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
+FRAMES = 8
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Question:
+    """form: its name. chance: what a guess among all answers of the form scores."""
+
+    form: str
+    text: str
+    answer: str
+    chance: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """pictures: in reading order; of one size. ``video`` tells that they are frames of a file."""
+
+    pictures: list[Picture]
+    questions: list[Question]
+    video: bool = False
+
+
+def ground(rng: Generator, side: int = CELL * SIDE) -> Picture:
+    return rng.integers(0, 40, (side, side, 3), dtype=np.uint8)
+
+
+def paint(picture: Picture, top: int, left: int, colour: str, size: int = CELL) -> None:
+    picture[top : top + size, left : left + size] = COLOURS[colour]
+
+
+def fill(picture: Picture, cell: int, colour: str) -> None:
+    paint(picture, cell // SIDE * CELL, cell % SIDE * CELL, colour)
+
+
+def _colours(rng: Generator, count: int) -> list[str]:
+    return [str(c) for c in rng.choice(list(COLOURS), count, replace=False)]
+
+
+def _cells(rng: Generator, count: int) -> list[int]:
+    return [int(c) for c in rng.choice(SIDE * SIDE, count, replace=False)]
+
+
+def single_image(rng: Generator, split: str) -> Scene:
+    """One square and its colour, or two squares and where each of them is."""
+    count = 1 + int(rng.random() < 2 / 3)
+    picture, colours, cells = ground(rng), _colours(rng, count), _cells(rng, count)
+    for colour, cell in zip(colours, cells, strict=True):
+        fill(picture, cell, colour)
+    where = [
+        Question("where", f"Where is {colour}?", CELLS[cell], 1 / 16)
+        for colour, cell in zip(colours, cells, strict=True)
+    ]
+    return Scene([picture], where if count > 1 else [Question("colour", "Which colour?", colours[0], 1 / 8), *where])
+
+
+def multi_image(rng: Generator, split: str) -> Scene:
+    """One of two pictures has a square more: what is new in the second, or which of the two shows a colour."""
+    colours, cells = _colours(rng, 3), _cells(rng, 3)
+    fewer, more = ground(rng), ground(rng)
+    for i, (colour, cell) in enumerate(zip(colours, cells, strict=True)):
+        fill(more, cell, colour)
+        if i < 2:
+            fill(fewer, cell, colour)
+    if rng.random() < 0.6:
+        questions = [Question("new", "What is new?", CELLS[cells[2]], 1 / 16)]
+        return Scene([fewer, more], questions)
+    first = bool(rng.random() < 0.5)
+    answers = {colours[2]: "first" if first else "second", colours[0]: "both"}
+    questions = [Question("which", f"Which shows {c}?", a, 1 / 3) for c, a in answers.items()]
+    return Scene([more, fewer] if first else [fewer, more], questions)
+
+
+def video(rng: Generator, split: str) -> Scene:
+    """A square crosses the picture and changes its colour on the way."""
+    move = str(rng.choice(list(MOVES)))
+    first, second = _colours(rng, 2)
+    size, reach = 6, CELL * SIDE - 6
+    across, lane = np.linspace(0, reach, FRAMES).round().astype(int), int(rng.integers(0, reach + 1))
+    down, right = MOVES[move]
+    frames = []
+    for i in range(FRAMES):
+        step = int(across[i] if down + right > 0 else across[FRAMES - 1 - i])
+        frame = ground(rng)
+        paint(frame, *((step, lane) if down else (lane, step)), first if i < FRAMES // 2 else second, size)
+        frames.append(frame)
+    questions = [
+        Question("direction", "Which way?", move, 1 / 4),
+        Question("order", "Which colour first?", first, 1 / 8),
+    ]
+    return Scene(frames, questions, video=True)
+
+
+def scene3d(rng: Generator, split: str) -> Scene:
+    """A cube in a 4 x 4 x 4 room, seen from the front (x, z) and from the side (y, z).
+
+    Its colour is asked in the test split only: a question form that this scenario never trains.
+    """
+    x, y, z = (int(v) for v in rng.integers(0, SIDE, 3))
+    (colour,) = _colours(rng, 1)
+    front, side = ground(rng), ground(rng)
+    fill(front, (SIDE - 1 - z) * SIDE + x, colour)
+    fill(side, (SIDE - 1 - z) * SIDE + y, colour)
+    questions = [
+        Question("position", "Where in x, y, z?", f"{x}{y}{z}", 1 / 64),
+        Question("missing_view", "Where from above?", CELLS[y * SIDE + x], 1 / 16),
+    ]
+    if split == "test":
+        questions.append(Question(HELD_OUT[1], "Which colour?", colour, 1 / 8))
+    return Scene([front, side], questions)
+
+
+def multi_patch(rng: Generator, split: str) -> Scene:
+    """A handwritten digit in one cell of a picture of 2 x 2 tiles, stippled so that the overview cannot show it."""
+    images, labels = _digits(split)
+    chosen = int(rng.integers(len(images)))
+    side = 2 * CELL * SIDE
+    row, col = (int(v) for v in rng.integers(0, side // CELL, 2))
+    picture = rng.integers(90, 116, (side, side, 3), dtype=np.uint8)
+    stipple = np.where(np.indices((CELL, CELL)).sum(0) % 2, 1.0, -1.0)
+    patch = picture[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL]
+    patch[:] = (patch + 85 * (images[chosen] / 16 * stipple)[..., None]).round().clip(0, 255)
+    quarter = QUARTERS[row // SIDE * 2 + col // SIDE]
+    questions = [
+        Question("digit", "Which digit?", str(labels[chosen]), 1 / 10),
+        Question("quarter", "Which quarter?", quarter, 1 / 4),
+    ]
+    return Scene([picture], questions)
+
+
+@cache
+def _digits(split: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels in 0..16, no image in two splits."""
+    images, labels = load_digits().images, load_digits().target
+    order = np.random.default_rng(0).permutation(len(images))
+    parts = np.split(order, [int(0.7 * len(order)), int(0.8 * len(order))])
+    chosen = parts[SPLITS.index(split)]
+    return images[chosen], labels[chosen]
+
+
+SCENARIOS: Mapping[str, Callable[[Generator, str], Scene]] = {
+    f.__name__: f for f in (single_image, multi_image, video, scene3d, multi_patch)
+}
+HELD_OUT = ("scene3d", "held_out_colour")

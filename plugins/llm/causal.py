@@ -1,0 +1,107 @@
+"""Causal language models of Transformers in the shape that the spine asks for."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from interleave import NEWLINE, InputError, register_attention, segments
+
+PLAIN = "<|endoftext|>"
+
+
+class TokenizerChat:
+    """A tokenizer of Transformers and the form of a turn.
+
+    opening, closing: around a turn, with ``{role}``. Their special tokens and ``<newline>`` must be known.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, opening: str, closing: str, stop: Sequence[str], system: str = ""
+    ) -> None:
+        tokenizer.add_special_tokens({"additional_special_tokens": [NEWLINE]}, replace_extra_special_tokens=False)
+        self.tokenizer, self.opening, self.closing, self.system = tokenizer, opening, closing, system
+        self.stop_ids = [self.known(token) for token in stop]
+        self.pad_id = self.known(PLAIN)
+        self._marks = lru_cache(maxsize=256)(self._encode_marks)
+
+    def known(self, token: str) -> int:
+        number = self.tokenizer.convert_tokens_to_ids(token)
+        if not isinstance(number, int) or number == self.tokenizer.unk_token_id:
+            raise InputError(f"the tokenizer has no token {token}, which the chat format needs")
+        return number
+
+    def encode(self, text: str, special: bool) -> list[int]:
+        if special:
+            return list(self._marks(text))
+        return self._ids(text, split=True)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def open(self, role: str) -> str:
+        return self.opening.format(role=role)
+
+    def close(self, role: str) -> str:
+        return self.closing.format(role=role)
+
+    def _encode_marks(self, text: str) -> list[int]:
+        return self._ids(text, split=False)
+
+    def _ids(self, text: str, split: bool) -> list[int]:
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split)["input_ids"]
+        assert isinstance(ids, list)
+        return ids
+
+
+def byte_tokenizer(special: Sequence[str]) -> PreTrainedTokenizerFast:
+    """256 byte tokens and ``special`` ones after them: made from code, knows every text."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False)
+    tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
+    return tokenizer
+
+
+class CausalLM(nn.Module):
+    """A model of Transformers with attention within documents. Its input and output embeddings may be tied."""
+
+    def __init__(self, model: PreTrainedModel, chat: TokenizerChat) -> None:
+        super().__init__()
+        needed = len(chat.tokenizer)
+        rows = model.get_input_embeddings().num_embeddings
+        if needed > rows:  # published Qwen models have spare rows, and <newline> lives in one of them
+            model.resize_token_embeddings(needed, mean_resizing=False)
+        model.set_attn_implementation(register_attention())
+        self.model, self.chat = model, chat
+        self.dim: int = model.config.hidden_size
+        self.head = model.get_output_embeddings()
+
+    def blocks(self) -> list[nn.Module]:
+        return list(self.model.model.layers)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        rows: Tensor = self.model.get_input_embeddings()(ids)
+        return rows
+
+    def forward(self, embeds: Tensor, positions: Tensor, document: Tensor) -> Tensor:
+        """(B, T, dim) -> hidden states after the last norm (B, T, dim)."""
+        # use_cache or a 2D mask would let the documents of a row see each other, without a word
+        out = self.model.model(
+            inputs_embeds=embeds, position_ids=positions, use_cache=False, segments=segments(document)
+        )  # fmt: skip
+        hidden: Tensor = out.last_hidden_state
+        return hidden
+
+    def generate(self, embeds: Tensor, mask: Tensor, **options: Any) -> Tensor:
+        """Transformers' own ``generate``; greedy unless ``options`` say otherwise."""
+        chosen = {"do_sample": False, "pad_token_id": self.chat.pad_id, "eos_token_id": list(self.chat.stop_ids)}
+        ids = self.model.generate(inputs_embeds=embeds, attention_mask=mask, **{**chosen, **options})
+        assert isinstance(ids, torch.Tensor)
+        return ids

@@ -1,0 +1,32 @@
+"""A language model that learns on a CPU in minutes."""
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from interleave import llms
+
+from .causal import PLAIN, CausalLM, TokenizerChat, byte_tokenizer
+
+ROLES = ["<|system|>", "<|user|>", "<|assistant|>"]
+END = "<|end|>"
+
+
+@llms.register("tiny")
+class TinyLM(CausalLM):
+    """A small Qwen2 over bytes, with a token of its own for every role and initial weights that suit its width."""
+
+    def __init__(self, dim: int = 96, layers: int = 3, heads: int = 4, std: float = 0.1) -> None:
+        chat = TokenizerChat(byte_tokenizer([PLAIN, END, *ROLES]), "<|{role}|>", END, [END])
+        config = Qwen2Config(
+            vocab_size=len(chat.tokenizer),
+            hidden_size=dim,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            intermediate_size=3 * dim,
+            tie_word_embeddings=True,
+        )
+        super().__init__(Qwen2ForCausalLM(config), chat)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=std)

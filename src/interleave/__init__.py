@@ -1,0 +1,70 @@
+"""The public API: all that a plugin or a notebook may import. Names are loaded when they are first used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .attention import register as register_attention
+    from .attention import segments
+    from .interfaces import Chat, Dataset, LanguageModel, ModalityAdapter, Projector, Task, VisionEncoder
+    from .lm import LM, load
+    from .media import list_frames, load_frames, load_image, uniform
+    from .records import read_json, sample_from_llava
+    from .registry import datasets, llms, load_plugins, modalities, projectors, tasks, vision_encoders
+    from .types import NEWLINE, BadSample, Batch, Example, InputError, Media, Sample, Turn, VisionSpec, Visual
+
+_HOMES = {
+    "attention": ["register_attention", "segments"],
+    "interfaces": ["Chat", "Dataset", "LanguageModel", "ModalityAdapter", "Projector", "Task", "VisionEncoder"],
+    "lm": ["LM", "load"],
+    "media": ["list_frames", "load_frames", "load_image", "uniform"],
+    "records": ["read_json", "sample_from_llava"],
+    "registry": ["datasets", "llms", "load_plugins", "modalities", "projectors", "tasks", "vision_encoders"],
+    "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "Media", "Sample", "Turn", "VisionSpec",
+              "Visual"],
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "LM",
+    "NEWLINE",
+    "BadSample",
+    "Batch",
+    "Chat",
+    "Dataset",
+    "Example",
+    "InputError",
+    "LanguageModel",
+    "Media",
+    "ModalityAdapter",
+    "Projector",
+    "Sample",
+    "Task",
+    "Turn",
+    "VisionEncoder",
+    "VisionSpec",
+    "Visual",
+    "datasets",
+    "list_frames",
+    "llms",
+    "load",
+    "load_frames",
+    "load_image",
+    "load_plugins",
+    "modalities",
+    "projectors",
+    "read_json",
+    "register_attention",
+    "sample_from_llava",
+    "segments",
+    "tasks",
+    "uniform",
+    "vision_encoders",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'interleave' has no attribute {name!r}")
+    home = import_module(f".{_HOME_OF[name]}", __name__)
+    return getattr(home, "register" if name == "register_attention" else name)

@@ -1,0 +1,93 @@
+"""Config -> objects: the only place that reads a config. After this, every part is plain arguments."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning import Callback, Trainer
+
+from .data import Budget, InterleavedData, Source
+from .interfaces import ModalityAdapter, Task
+from .model import InterleavedModel
+from .module import LitInterleaved
+from .optim import Stage
+from .registry import check, datasets, llms, modalities, projectors, tasks, vision_encoders
+from .types import InputError, VisionSpec
+
+Config = Mapping[str, Any]
+
+TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
+"""What ``_target_`` may name: only what Lightning, torch and wandb own, and our own callbacks."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A model and what the data side needs of it."""
+
+    model: InterleavedModel
+    adapters: Mapping[str, ModalityAdapter]
+    """Copies without weights, for loader workers."""
+    vision: VisionSpec
+
+    def source(self, config: Config) -> Source:
+        built = {name: datasets.build(node) for name, node in config["dataset"].items()}
+        return Source(built, self.adapters, self.model.llm.chat, self.vision)
+
+
+def assemble(config: Config) -> Assembly:
+    """Vision encoder, projector, language model and adapters -> one model, at its initial weights."""
+    vision = vision_encoders.build(config["vision_encoder"])
+    llm = llms.build(config["llm"])
+    projector = projectors.build(
+        config["projector"], vision_dim=vision.dim, llm_dim=llm.dim, grid=vision.spec.grid
+    )  # fmt: skip
+    spec = replace(vision.spec, grid=projector.grid)
+    adapters = {name: modalities.build(node, vision=spec, llm_dim=llm.dim) for name, node in config["modality"].items()}
+    if not adapters:
+        raise InputError(f"no modality is chosen; choose modality=[...] of {', '.join(modalities)}")
+    light = {name: copy.deepcopy(adapter).to("meta") for name, adapter in adapters.items()}
+    return Assembly(InterleavedModel(vision, projector, llm, adapters), light, spec)
+
+
+def build_data(config: Config, assembly: Assembly) -> InterleavedData:
+    data = dict(config["data"])
+    workers, cache = check("data.workers", data.pop("workers"), int), check("data.cache", data.pop("cache"), bool)
+    budget = check("data", data, Budget)
+    return InterleavedData(assembly.source(config), budget, config["seed"], workers, cache)
+
+
+def build_module(config: Config, model: InterleavedModel) -> LitInterleaved:
+    stage = check("stage", config["stage"], Stage)
+    return LitInterleaved(model, stage, check("checkpoint_activations", config["checkpoint_activations"], bool))
+
+
+def build_trainer(config: Config) -> Trainer:
+    if not isinstance(config["trainer"].get("max_steps"), int) or config["trainer"]["max_steps"] < 1:
+        steps = config["trainer"].get("max_steps")
+        raise InputError(f"trainer.max_steps is {steps!r}; it must be a number of steps, the schedule's length")
+    callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node]
+    logger = create(config["logger"]) if config["logger"] else False
+    trainer = dict(config["trainer"])
+    if isinstance(trainer.get("strategy"), Mapping):
+        trainer["strategy"] = create(trainer["strategy"])
+    built: Trainer = create(trainer, callbacks=callbacks, logger=logger)
+    return built
+
+
+def build_tasks(config: Config) -> dict[str, Task]:
+    return {name: tasks.build(node) for name, node in config["task"].items()}
+
+
+def create(node: Config, **extra: Any) -> Any:
+    """Hydra's ``instantiate``, for targets of an allow-list."""
+    target = str(node["_target_"])
+    if not target.startswith(TARGETS):
+        raise InputError(f"_target_ {target} is not allowed; it must begin with one of {', '.join(TARGETS)}")
+    try:
+        return instantiate(dict(node), **extra)
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise InputError(f"{target} cannot be made: {type(cause).__name__}: {str(cause).splitlines()[0]}") from error
+

@@ -1,0 +1,102 @@
+"""Talking to a model in the terminal."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from .lm import LM, load
+from .media import IMAGE_SUFFIXES
+from .records import PLACEHOLDER, place
+from .types import BadSample, InputError, Media, Turn
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"})
+
+
+def chat(arguments: Sequence[str]) -> None:
+    """One question where there is one, else a conversation until an empty line."""
+    parser = argparse.ArgumentParser(
+        prog="interleave chat",
+        description="Ask a model about pictures, videos and folders of frames.",
+        epilog="A name of a modality in front of a path chooses it: multipatch:page.png, scene3d:views_folder. "
+        f"{PLACEHOLDER} in the question is where the next visual is read; without one all stand in front.",
+    )
+    parser.add_argument("model", help="a run's folder")
+    parser.add_argument("parts", nargs="*", metavar="PICTURE|VIDEO|QUESTION", help="media, and the question last")
+    parser.add_argument("--max-new-tokens", type=int, default=256, help="length of a reply (256)")
+    asked = parser.parse_args(arguments)
+    lm = load(asked.model)
+    media = [m for part in asked.parts if (m := as_media(part, lm)) is not None]
+    questions = [part for part in asked.parts if as_media(part, lm) is None]
+    if len(questions) > 1:
+        raise InputError(f"{questions[0]!r} is neither a picture, a video nor a folder, and the question stands last")
+    if questions:
+        turns = [ask(questions[0], media)]
+        Console().print(lm.chat(turns, max_new_tokens=asked.max_new_tokens), markup=False)
+    else:
+        converse(lm, media, asked.max_new_tokens)
+
+
+def as_media(part: str, lm: LM) -> Media | None:
+    """``PATH`` or ``MODALITY:PATH`` -> Media; None for what is text."""
+    kind, colon, path = part.partition(":")
+    if colon and kind in lm.adapters:
+        return Media(kind, _existing(path))
+    if Path(part).is_dir() or Path(part).suffix.lower() in VIDEO_SUFFIXES:
+        return Media("video", _existing(part))
+    if Path(part).suffix.lower() in IMAGE_SUFFIXES:
+        return Media("image", _existing(part))
+    return None
+
+
+def ask(question: str, media: Sequence[Media]) -> Turn:
+    """The user's turn: visuals at their placeholders, or all in front."""
+    found = question.count(PLACEHOLDER)
+    if found and found != len(media):
+        raise InputError(f"the question has {found} {PLACEHOLDER} placeholders for {len(media)} pieces of media")
+    text = question if found else PLACEHOLDER * len(media) + question
+    return Turn("user", place(text, iter(media)))
+
+
+def converse(lm: LM, media: Sequence[Media], max_new_tokens: int) -> None:
+    """Questions from the terminal; the media belong to the first one, and paths may stand in any."""
+    console = Console()
+    console.print("Ask; paths of pictures and videos may stand among the words. An empty line ends.", style="dim")
+    turns: list[Turn] = []
+    while text := _line(console):
+        words = text.split(" ")
+        shown = [*media, *(m for w in words if (m := _readable(w, lm)) is not None)]
+        question = " ".join(PLACEHOLDER if _readable(w, lm) is not None else w for w in words)
+        if PLACEHOLDER in question:
+            question = PLACEHOLDER * len(media) + question
+        try:
+            turns.append(ask(question, shown))
+            answer = lm.chat(turns, max_new_tokens=max_new_tokens)
+        except BadSample as bad:
+            turns.pop()
+            console.print(str(bad), style="yellow", markup=False)
+            continue
+        media = []
+        turns.append(Turn("assistant", [answer]))
+        console.print(answer, style="bold", markup=False)
+
+
+def _line(console: Console) -> str:
+    try:
+        return console.input("> ").strip()
+    except EOFError:
+        return ""
+
+
+def _readable(word: str, lm: LM) -> Media | None:
+    try:
+        return as_media(word, lm)
+    except InputError:
+        return None
+
+
+def _existing(path: str) -> Path:
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist")
+    return Path(path)

@@ -1,0 +1,73 @@
+"""The command line: the only place where a user's error becomes one line. Imports nothing heavy before it must."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+Command = Callable[[Sequence[str]], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; 2 for what the user can mend, with one line on standard error."""
+    parser = argparse.ArgumentParser(
+        prog="interleave",
+        description="Train, evaluate and talk to models that read text interleaved with visuals.",
+        epilog="interleave train --help shows what can be composed; interleave chat --help the ways to ask.",
+    )
+    parser.add_argument("command", choices=COMMANDS, help="; ".join(f"{n}: {c.__doc__}" for n, c in COMMANDS.items()))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="overrides, or what the command takes")
+    asked = parser.parse_args(argv)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader workers fork after the tokenizer was used
+    warnings.filterwarnings("ignore", module=r"lightning\.|torch\.")
+    from .types import InputError
+
+    try:
+        COMMANDS[asked.command](asked.arguments)
+    except InputError as error:
+        print(f"interleave: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def train(arguments: Sequence[str]) -> None:
+    """train a composed experiment"""
+    from .compose import run
+    from .train import train as action
+
+    run("train", arguments, action)
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """score a run on tasks"""
+    from .compose import run
+    from .evaluate import evaluate_run
+
+    run("eval", arguments, evaluate_run)
+
+
+def sweep(arguments: Sequence[str]) -> None:
+    """try all combinations of a sweep file on this machine"""
+    from .compose import run, sweep_overrides
+    from .train import train as action
+
+    if len(arguments) < 1:
+        raise SystemExit("usage: interleave sweep NAME_OR_FILE [OVERRIDES]")
+    run("train", ["--multirun", *sweep_overrides(arguments[0]), *arguments[1:]], action)
+
+
+def chat(arguments: Sequence[str]) -> None:
+    """ask a run about pictures and videos"""
+    from .chat import chat as action
+
+    action(arguments)
+
+
+COMMANDS: dict[str, Command] = {"train": train, "eval": evaluate, "sweep": sweep, "chat": chat}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

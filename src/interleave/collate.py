@@ -1,0 +1,95 @@
+"""Examples -> Batch: the only place where rows are packed and batches are made."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from .types import IGNORE, BadSample, Batch, Example, Shown, VisionSpec
+
+
+class Packer:
+    """Best-fit packing over a bounded buffer, under two budgets: tokens a row and views a batch.
+
+    The buffer holds ``lookahead`` batches' worth of examples. The oldest always goes into the next batch, so none waits
+    for ever. Each example comes with its position in the shuffled order, which the loader needs for resuming.
+    """
+
+    def __init__(self, rows: int, length: int, views: int, lookahead: float = 1.5) -> None:
+        self.rows, self.length, self.views, self.lookahead = rows, length, views, lookahead
+        self.waiting: list[tuple[int, Example]] = []
+
+    def add(self, position: int, example: Example) -> None:
+        """Raises BadSample where the example alone breaks a budget."""
+        fits(example, self.length, self.views)
+        self.waiting.append((position, example))
+
+    @property
+    def full(self) -> bool:
+        """Whether enough waits to choose from for one dense batch."""
+        tokens = sum(len(e.ids) for _, e in self.waiting)
+        views = sum(e.views for _, e in self.waiting)
+        return tokens >= self.lookahead * self.rows * self.length or views >= self.lookahead * self.views
+
+    def take(self) -> list[list[Example]]:
+        """Rows of the next batch, at most ``rows``; empty ones are left out."""
+        rows: list[list[Example]] = [[] for _ in range(self.rows)]
+        room, views, left = [self.length] * self.rows, self.views, []
+        oldest, *others = self.waiting
+        for position, example in [oldest, *sorted(others, key=lambda w: -len(w[1].ids))]:
+            need = len(example.ids)
+            open_rows = [i for i, free in enumerate(room) if free >= need]
+            if not open_rows or example.views > views:
+                left.append((position, example))
+                continue
+            best = min(open_rows, key=room.__getitem__)
+            rows[best].append(example)
+            room[best] -= need
+            views -= example.views
+        self.waiting = sorted(left, key=lambda w: w[0])
+        return [row for row in rows if row]
+
+
+def fits(example: Example, length: int, views: int) -> None:
+    """Raises BadSample where an example is longer than a row or has more views than a batch."""
+    if len(example.ids) > length:
+        raise BadSample(
+            "over-length",
+            f"{example.name}: an example of {len(example.ids)} tokens does not fit into rows of {length}; "
+            f"{len(example.slots)} of them are visual. Raise data.length, or show fewer frames or tiles.",
+        )
+    if example.views > views:
+        raise BadSample(
+            "too many views",
+            f"{example.name}: an example of {example.views} views does not fit into batches of {views}. "
+            "Raise data.views, or show fewer frames or tiles.",
+        )
+
+
+def collate(
+    rows: Sequence[Sequence[Example]], length: int, vision: VisionSpec, cursor: Mapping[str, Any] | None = None
+) -> Batch:
+    """Rows of whole examples, each at most ``length`` tokens, -> one batch of (len(rows), length)."""
+    shape = (len(rows), length)
+    ids, positions, document = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
+    labels = torch.full(shape, IGNORE)
+    slots = [torch.zeros(0, dtype=torch.long)]
+    for b, row in enumerate(rows):
+        start = 0
+        for number, example in enumerate(row, start=1):
+            n = len(example.ids)
+            span = slice(start, start + n)
+            ids[b, span], labels[b, span] = example.ids, example.labels
+            positions[b, span], document[b, span] = torch.arange(n), number
+            slots.append(example.slots + b * length + start)
+            start += n
+    labels[positions == 0] = IGNORE  # the first token of a document is nobody's next token
+    visuals = [v for row in rows for example in row for v in example.visuals]
+    views = [v.pixels for v in visuals] or [torch.zeros(1, 3, vision.size, vision.size, dtype=torch.uint8)]
+    shown = tuple(Shown(v.kind, len(v.pixels), v.meta) for v in visuals)
+    return Batch(ids, labels, positions, document, torch.cat(slots), torch.cat(views), shown, cursor or {})
+
+
+def one_per_row(examples: Sequence[Example], vision: VisionSpec) -> Batch:
+    """A batch for generation: every prompt has a row to itself."""
+    return collate([[e] for e in examples], max(len(e.ids) for e in examples), vision)

@@ -1,0 +1,147 @@
+"""The contracts that a plugin fulfils, one for each registry."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from .media import to_view
+from .types import Sample, VisionSpec, Visual
+
+
+class Chat(Protocol):
+    """What a language model says about its text: tokens and the form of a turn."""
+
+    pad_id: int
+    stop_ids: Sequence[int]
+    """Any of them ends a reply."""
+    system: str
+    """The system turn of a conversation that has none; empty for none."""
+
+    def encode(self, text: str, special: bool) -> list[int]:
+        """``special=False`` is text that someone typed: it can never become a special token."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text without special tokens."""
+
+    def open(self, role: str) -> str: ...
+    def close(self, role: str) -> str: ...
+
+
+@runtime_checkable
+class VisionEncoder(Protocol):
+    """An ``nn.Module``: (V, 3, S, S) normalised pixels -> (V, P, dim) patch features, row by row."""
+
+    spec: VisionSpec
+    dim: int
+
+    def blocks(self) -> list[nn.Module]:
+        """The repeated layers: units of sharding and of activation checkpointing."""
+
+
+@runtime_checkable
+class Projector(Protocol):
+    """An ``nn.Module``: (V, P, vision_dim) -> (V, grid * grid, llm_dim)."""
+
+    grid: int
+    """Tokens a side that it leaves of a view."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """An ``nn.Module``: embeddings (B, T, dim), positions and document (B, T) -> hidden states (B, T, dim).
+
+    Attention is causal and never crosses from one document of a row into another.
+    """
+
+    dim: int
+    chat: Chat
+    head: Callable[[Tensor], Tensor]
+    """(n, dim) hidden states -> (n, vocabulary) logits."""
+
+    def blocks(self) -> list[nn.Module]:
+        """The repeated layers: units of sharding and of activation checkpointing."""
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, dim)"""
+
+    def generate(self, embeds: Tensor, mask: Tensor, **options: Any) -> Tensor:
+        """Left-padded prompts (B, T, dim) and their mask (B, T) -> (B, n) new tokens, padded at the end."""
+
+
+class ModalityAdapter(nn.Module, ABC):
+    """Turns one kind of media into views and tokens. The only place that knows what a video is."""
+
+    def __init__(self, vision: VisionSpec, fit: Literal["square", "pad"] = "square") -> None:
+        """``fit``: how a picture becomes a square view, resized directly or padded with the mean colour first."""
+        super().__init__()
+        self.vision, self.fit = vision, fit
+
+    @abstractmethod
+    def prepare(self, data: Any) -> Visual:
+        """Raw media -> pixels and layout. Runs on the CPU, in a loader worker. Raises BadSample."""
+
+    def merge(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:
+        """(V, grid * grid, D) projected features -> (n, D), n as promised by the numbers of the layout."""
+        return features.flatten(0, 1)
+
+    @abstractmethod
+    def example(self) -> Any:
+        """Small data that ``prepare`` takes, for tests and demonstrations."""
+
+    def views(self, images: Sequence[Image.Image]) -> Tensor:
+        """Pictures of any size -> (V, 3, S, S) uint8."""
+        return torch.stack([to_view(image, self.vision, self.fit) for image in images])
+
+
+class Dataset(ABC):
+    """Samples by number."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Sample:
+        """Raises BadSample where the record is not usable."""
+
+    def validation(self) -> "Dataset | None":
+        """Samples held back from training, if the data set has any."""
+        return None
+
+
+class Task(ABC):
+    """Questions with a score."""
+
+    generation: Mapping[str, Any] = {"max_new_tokens": 64}
+    """How replies are made, in the terms of Transformers' ``generate``."""
+
+    @abstractmethod
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """The items, as the files hold them."""
+
+    @abstractmethod
+    def sample(self, record: Mapping[str, Any]) -> Sample:
+        """What is asked: a conversation that ends before the assistant's reply."""
+
+    @abstractmethod
+    def answer(self, record: Mapping[str, Any]) -> str:
+        """The truth."""
+
+    @abstractmethod
+    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+        """Metrics of one reply, each in 0..1; the first is the one that tables show."""
+
+    def group(self, record: Mapping[str, Any]) -> str:
+        """Which row of the table it counts for; ``a/b`` counts for row ``a``, too."""
+        return "all"
+
+    def condition(self, record: Mapping[str, Any]) -> str:
+        """Which column of the table it counts for: how the item was changed before it was asked."""
+        return "as it is"
+
+    def chance(self, record: Mapping[str, Any]) -> float | None:
+        """What a guess scores, where that is known."""
+        return None

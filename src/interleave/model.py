@@ -1,0 +1,63 @@
+"""Vision encoder -> projector -> scatter into text -> language model. Knows neither modalities nor devices."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .interfaces import ModalityAdapter
+from .loss import next_token_loss
+from .types import Batch
+
+
+def scatter(text: Tensor, slots: Tensor, features: Tensor) -> Tensor:
+    """Write features (n, D) over text (B, T, D) at ``slots`` (n,), indices into the flattened tokens."""
+    if len(slots) != len(features):
+        raise ValueError(f"the text has {len(slots)} slots but the vision side made {len(features)} features")
+    return text.flatten(0, 1).index_copy(0, slots, features.to(text.dtype)).view_as(text)
+
+
+class InterleavedModel(nn.Module):
+    """One model for every modality: whatever is shown becomes features in the slots that the renderer left."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, vision: Any, projector: Any, llm: Any, adapters: Mapping[str, ModalityAdapter]) -> None:
+        """``vision``, ``projector``, ``llm``: modules that fulfil the contracts of interfaces.py."""
+        super().__init__()
+        self.vision_encoder, self.projector, self.llm = vision, projector, llm
+        self.modality = nn.ModuleDict(adapters)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(vision.spec, name)).view(3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """(V, 3, S, S) uint8 -> (V, P, D)"""
+        normal = ((pixels / 255 - self.mean) / self.std).to(self.mean.dtype)
+        projected: Tensor = self.projector(self.vision_encoder(normal))
+        return projected
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Token embeddings with every visual in its place: (B, T, D)."""
+        seen = self.see(batch.pixels)
+        counts = [shown.views for shown in batch.shown]
+        views = seen[: sum(counts)].split(counts)
+        features = [self.modality[s.kind].merge(v, s.meta) for s, v in zip(batch.shown, views, strict=True)]
+        nothing = seen[:0].flatten(0, 1)  # keeps the vision tower in the graph when no one shows a picture
+        return scatter(self.llm.embed(batch.ids), batch.slots, torch.cat([nothing, *features]))
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """(B, T, D), after the language model's last norm."""
+        out: Tensor = self.llm(self.embed(batch), batch.positions, batch.document)
+        return out
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, T, vocabulary)."""
+        out: Tensor = self.llm.head(self.hidden(batch))
+        return out
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sum of token losses and number of tokens: the caller decides over what to average."""
+        return next_token_loss(self.hidden(batch), batch.labels, self.llm.head)

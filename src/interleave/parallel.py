@@ -1,0 +1,70 @@
+"""Parallelism and activation checkpointing, applied to a finished model from outside, in this order: checkpoint, shard.
+
+The only module that imports torch.distributed.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
+    apply_activation_checkpointing,
+    checkpoint_wrapper,
+)
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+from .model import InterleavedModel
+
+
+def blocks(model: InterleavedModel) -> list[nn.Module]:
+    """The repeated layers of both towers."""
+    return [*model.vision_encoder.blocks(), *model.llm.blocks()]
+
+
+def checkpoint_activations(model: InterleavedModel) -> None:
+    """Keep only the inputs of every block and compute the rest again in the backward pass."""
+    chosen = set(blocks(model))
+    apply_activation_checkpointing(model, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=chosen.__contains__)
+
+
+def shard(model: InterleavedModel, mesh: DeviceMesh, dtype: torch.dtype = torch.float32) -> None:
+    """FSDP2: one unit per block; embeddings, head and projector share the root's.
+
+    dtype: of the gathered parameters and of the computation; gradients are reduced in float32.
+    """
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    for block in blocks(model):
+        fully_shard(block, mesh=mesh, mp_policy=policy)
+    fully_shard(model, mesh=mesh, mp_policy=policy)
+    register_fsdp_forward_method(model, "loss")
+
+
+def full_state(model: nn.Module) -> dict[str, Tensor]:
+    """All weights on the CPU, gathered from every rank: a collective that each rank must call; rank 0 gets the dict."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    state: dict[str, Tensor] = get_model_state_dict(model, options=options)
+    return state
+
+
+def world() -> tuple[int, int]:
+    """This process's rank and the number of ranks."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum over all ranks."""
+    if dist.is_initialized():
+        value = value.clone()
+        dist.all_reduce(value)
+    return value
+
+
+def gather(value: Any) -> list[Any]:
+    """Every rank's value, in rank order, on every rank."""
+    values = [value] * world()[1]
+    if dist.is_initialized():
+        dist.all_gather_object(values, value)
+    return values

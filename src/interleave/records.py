@@ -1,0 +1,103 @@
+"""LLaVA and M4-Instruct records -> Sample: the only place that knows that JSON form."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .types import BadSample, InputError, Media, Role, Sample, Turn
+
+PLACEHOLDER = "<image>"
+ROLES: Mapping[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
+                             "system": "system"}  # fmt: skip
+DEFAULT_KINDS = {"single": "image", "several": "image", "video": "video"}
+
+
+def read_json(path: str | Path) -> list[dict[str, Any]]:
+    """A JSON list of records, or one record a line. Raises InputError."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"annotation file {path} does not exist")
+    text = path.read_text(encoding="utf-8")
+    try:
+        records = [json.loads(x) for x in text.splitlines() if x.strip()] if path.suffix == ".jsonl" else json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise InputError(f"{path} holds no list of records")
+    return records
+
+
+def sample_from_llava(
+    record: Mapping[str, Any], media_root: str | Path, kinds: Mapping[str, str] | None = None, reply: bool = False
+) -> Sample:
+    """One record of LLaVA or M4-Instruct.
+
+    record: ``conversations`` of ``{"from", "value"}``, and ``image`` (a path or a list) or ``video`` (a file, a folder
+    of frames, or a list of either), below ``media_root``. ``<image>`` stands where one of them is read.
+    kinds: the modality that takes a ``single`` image, ``several`` images and each ``video``. Where ``several`` is
+    ``scene3d``, all images of the record are the views of one scene and share one placeholder.
+    reply: drop the last answer, as for asking a model. Raises BadSample.
+    """
+    kinds = {**DEFAULT_KINDS, **(kinds or {})}
+    name = record.get("sample_id", record.get("id", ""))
+    source = (record.get("metadata") or {}).get("dataset") or record.get("source", "")
+    media = _media(record, Path(media_root), kinds)
+    turns = [_turn(t) for t in record.get("conversations") or ()]
+    if reply and turns and turns[-1].role == "assistant":
+        turns = turns[:-1]
+    found = sum(text.count(PLACEHOLDER) for turn in turns for text in turn.content if isinstance(text, str))
+    if found != len(media):
+        raise BadSample("placeholders", f"{found} {PLACEHOLDER} placeholders for {len(media)} pieces of media")
+    waiting = iter(media)
+    filled = [Turn(t.role, [part for text in t.content for part in place(str(text), waiting)]) for t in turns]
+    _check(filled, reply)
+    return Sample(filled, str(name), str(source))
+
+
+def place(text: str, media: Any) -> list[str | Media]:
+    """Text with ``<image>`` placeholders -> text and the next pieces of ``media`` in their places."""
+    first, *others = text.split(PLACEHOLDER)
+    parts: list[str | Media] = [first]
+    for after in others:
+        parts += [next(media), after]
+    return [part for part in parts if part != ""]
+
+
+def _media(record: Mapping[str, Any], root: Path, kinds: Mapping[str, str]) -> list[Media]:
+    images, videos = _paths(record.get("image"), root), _paths(record.get("video"), root)
+    if len(images) > 1 and kinds["several"] == "scene3d":
+        return [Media("scene3d", images), *(Media(kinds["video"], path) for path in videos)]
+    kind = kinds["several"] if len(images) > 1 else kinds["single"]
+    return [*(Media(kind, path) for path in images), *(Media(kinds["video"], path) for path in videos)]
+
+
+def _paths(value: Any, root: Path) -> list[Path]:
+    names: Sequence[Any] = () if not value else [value] if isinstance(value, str) else value
+    inside = root.resolve()
+    for name in names:
+        if not (inside / str(name)).resolve().is_relative_to(inside):
+            raise BadSample("path outside media", f"{name} leads out of the media folder {root}")
+    return [root / str(name) for name in names]
+
+
+def _turn(turn: Mapping[str, Any]) -> Turn:
+    role, value = turn.get("from"), turn.get("value")
+    if role not in ROLES:
+        raise BadSample("unknown role", f"role {role!r} is none of {', '.join(sorted(ROLES))}")
+    if not isinstance(value, str):
+        raise BadSample("no text", f"the {role} turn has no text")
+    return Turn(ROLES[role], [value])
+
+
+def _check(turns: Sequence[Turn], reply: bool) -> None:
+    """A conversation alternates, the user begins and, unless a reply is wanted, the assistant ends with words."""
+    roles = [t.role for t in turns if t.role != "system"]
+    if not roles:
+        raise BadSample("no turns", "the conversation has no turns")
+    if roles != [("user", "assistant")[i % 2] for i in range(len(roles))]:
+        raise BadSample("turn order", f"turns go {', '.join(roles)}; they must alternate and begin with the user")
+    if not reply and roles[-1] != "assistant":
+        raise BadSample("no answer", "the conversation ends without an answer")
+    if any(t.role == "assistant" and not "".join(x for x in t.content if isinstance(x, str)).strip() for t in turns):
+        raise BadSample("empty answer", "an answer is empty")

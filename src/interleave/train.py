@@ -1,0 +1,72 @@
+"""A training run from a composed config to a folder that can be loaded, evaluated and talked to."""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer, seed_everything
+from rich.console import Console
+from rich.table import Table
+
+from . import parallel
+from .build import assemble, build_data, build_module, build_tasks, build_trainer
+from .checkpoint import last_checkpoint, save_config, save_weights
+from .data import InterleavedData
+from .evaluate import evaluate, table
+from .lm import load
+from .module import LitInterleaved
+from .optim import PARTS
+from .report import write_report
+
+log = logging.getLogger(__name__)
+
+
+def train(config: Mapping[str, Any]) -> Path:
+    """Train, save and, where tasks are chosen, evaluate and report. Returns the run's folder. Raises InputError."""
+    run, started = Path(config["run"]), time.time()
+    seed_everything(config["seed"], workers=True, verbose=False)
+    assembly = assemble(config)
+    tasks = build_tasks(config)
+    data, module = build_data(config, assembly), build_module(config, assembly.model)
+    trainer = build_trainer(config)
+    resume = last_checkpoint(Path(config["resume"])) if config["resume"] else None
+    if trainer.is_global_zero:
+        save_config(run, config)
+        Console().print(parts_table(module))
+    fit(trainer, module, data, resume)
+    state = parallel.full_state(module.model)
+    if not trainer.is_global_zero:
+        return run
+    save_weights(run, module.model, state)
+    console = Console()
+    if data.train.skipped.named:
+        console.print(f"[yellow]{data.train.skipped.summary()}", soft_wrap=True)
+    if tasks:
+        results = evaluate(load(run), tasks, run, config["eval_batch"])
+        for task in results:
+            console.print(table(results, task))
+        report = write_report(run, tasks, time.time() - started)
+        console.print(f"report: {report}", soft_wrap=True)
+    console.print(f'model:  {run}\nchat:   interleave chat {run} PICTURE "QUESTION"', soft_wrap=True)
+    return run
+
+
+def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, resume: Path | None) -> None:
+    trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+
+
+def parts_table(module: LitInterleaved) -> Table:
+    """What learns, and how fast."""
+    drawn = Table(title="parts")
+    for column in ("part", "parameters", "trained", "learning rate"):
+        drawn.add_column(column, justify="left" if column == "part" else "right")
+    for part in PARTS:
+        parameters = list(module.model.get_submodule(part).parameters())
+        trained = sum(p.numel() for p in parameters if p.requires_grad)
+        rate = module.stage.lr.get(part)
+        drawn.add_row(
+            part, f"{sum(p.numel() for p in parameters):,}", f"{trained:,}", f"{rate:g}" if rate else "frozen"
+        )
+    return drawn

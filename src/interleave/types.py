@@ -1,0 +1,145 @@
+"""The nouns of the pipeline, in the order data meets them: Sample -> Visual -> Example -> Batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+IGNORE = -100
+NEWLINE = "<newline>"
+"""The learned separator, in an adapter's layout. Every llm's chat gives it a vocabulary row of its own."""
+
+Role = Literal["system", "user", "assistant"]
+
+
+class InputError(ValueError):
+    """What a user can mend: one line that names the thing, the numbers and the way out."""
+
+
+class BadSample(InputError):
+    """One sample that cannot be used. Training leaves it out, names it and counts it by ``reason``."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason, self.message = reason, message
+
+    def __reduce__(self) -> tuple[type["BadSample"], tuple[str, str]]:
+        return type(self), (self.reason, self.message)
+
+
+@dataclass(frozen=True)
+class Media:
+    """A segment that is no text. ``kind`` is the name of the modality adapter that understands ``data``."""
+
+    kind: str
+    data: Any
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says: text and media in the order in which they are read."""
+
+    role: Role
+    content: Sequence[str | Media]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One conversation of interleaved segments, before any tensor exists."""
+
+    turns: Sequence[Turn]
+    id: str = ""
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """How errors call it."""
+        return "/".join(part for part in (self.source, self.id) if part) or "the sample"
+
+
+@dataclass(frozen=True)
+class VisionSpec:
+    """What a modality adapter must know of the vision side: no weights, so it travels to loader workers.
+
+    size: the side S of a view in pixels. grid: tokens a side after the projector, so a view is grid * grid tokens.
+    mean, std: of the three channels, for pixels in 0..1.
+    """
+
+    size: int
+    grid: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Visual:
+    """A piece of media ready for the model.
+
+    pixels: (V, 3, S, S) uint8 -- V views: one for an image, frames of a video, tiles of a big picture.
+    layout: what stands for it in the text, in order: a string is text, a number is that many features.
+    meta: what ``merge`` needs to know, as plain numbers and strings.
+    """
+
+    kind: str
+    pixels: Tensor
+    layout: Sequence[str | int]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A rendered sample.
+
+    ids, labels: (T,) long. slots: (n,) the positions in ids that features will fill. visuals: in that order.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    slots: Tensor
+    visuals: Sequence[Visual]
+    name: str = ""
+
+    @property
+    def views(self) -> int:
+        return sum(len(v.pixels) for v in self.visuals)
+
+
+class Shown(NamedTuple):
+    """What is left of a Visual once its pixels have joined the batch."""
+
+    kind: str
+    views: int
+    meta: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples packed end to end into rows.
+
+    ids, labels, positions, document: (B, T). ``document`` is 0 on padding, else counts examples in the row.
+    slots: (n,) indices into the flattened (B * T) row-major tokens.
+    pixels: (sum of V, 3, S, S) uint8, in the order of ``slots``. At least one view, a blank if need be: every rank
+    must run the vision tower, or FSDP's collectives would not meet.
+    cursor: where the loader stands once this batch is used up; it goes into the checkpoint.
+    """
+
+    ids: Tensor
+    labels: Tensor
+    positions: Tensor
+    document: Tensor
+    slots: Tensor
+    pixels: Tensor
+    shown: tuple[Shown, ...]
+    cursor: Mapping[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self, change: Any) -> "Batch":
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: change(v) for k, v in tensors.items() if isinstance(v, Tensor)})
