@@ -142,15 +142,19 @@ def scene3d(rng: Generator, split: str) -> Scene:
 
 
 def multi_patch(rng: Generator, split: str) -> Scene:
-    """A handwritten digit in one cell of a picture of 2 x 2 tiles, stippled so that the overview cannot show it."""
+    """A handwritten digit on a plate in one cell of a picture of 2 x 2 tiles.
+
+    It is stippled: strokes are lighter and darker than the plate in turn, so that the overview shows where the plate is
+    but averages the digit away.
+    """
     images, labels = _digits(split)
     chosen = int(rng.integers(len(images)))
     side = 2 * CELL * SIDE
     row, col = (int(v) for v in rng.integers(0, side // CELL, 2))
-    picture = rng.integers(90, 116, (side, side, 3), dtype=np.uint8)
+    picture = ground(rng, side)
     stipple = np.where(np.indices((CELL, CELL)).sum(0) % 2, 1.0, -1.0)
-    patch = picture[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL]
-    patch[:] = (patch + 85 * (images[chosen] / 16 * stipple)[..., None]).round().clip(0, 255)
+    plate = 127.5 + 120 * images[chosen] / 16 * stipple
+    picture[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL] = plate.round()[..., None]
     quarter = QUARTERS[row // SIDE * 2 + col // SIDE]
     questions = [
         Question("digit", "Which digit?", str(labels[chosen]), 1 / 10),

@@ -18,6 +18,9 @@ class Timm(nn.Module):
         super().__init__()
         extra = {"img_size": size} if size and "vit" in model else {}
         self.model = timm.create_model(model, pretrained=pretrained, num_classes=0, global_pool="", **extra)
+        for unused in ("head", "fc_norm", "attn_pool"):  # parameters without a gradient would stop DDP
+            if hasattr(self.model, unused):
+                setattr(self.model, unused, nn.Identity())
         data = timm.data.resolve_model_data_config(self.model)
         side = size or data["input_size"][-1]
         reduction = self.model.feature_info[-1]["reduction"]

@@ -1,0 +1,175 @@
+"""Checks that every plugin passes: for the tests of plugin packages, and for our own."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from .attention import segments
+from .build import assemble
+from .collate import collate, one_per_row
+from .generate import generate
+from .interfaces import Dataset, LanguageModel, Projector, Task, VisionEncoder
+from .registry import GROUPS, llms, modalities, projectors, vision_encoders
+from .render import render
+from .types import NEWLINE, Media, Sample, Turn, VisionSpec
+
+
+def check(group: str, node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """One component against its contract.
+
+    node: its config, ``{"name": ..., **options}``. config: small parts to assemble it with. Raises AssertionError.
+    """
+    CHECKS[group](node, config)
+
+
+def check_vision_encoder(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    encoder: Any = vision_encoders.build(node)
+    assert isinstance(encoder, VisionEncoder)
+    spec: VisionSpec = encoder.spec
+    pixels = torch.randn(2, 3, spec.size, spec.size)
+    features = encoder(pixels)
+    assert features.shape == (2, spec.grid**2, encoder.dim), "features are (V, grid * grid, dim)"
+    _check_blocks(encoder)
+    features.square().sum().backward()
+    idle = [name for name, p in encoder.named_parameters() if p.grad is None]
+    assert not idle, f"DDP needs a use for every parameter; without one: {idle[0]}"
+    _check_rows(encoder, pixels)
+    check_flow({**config, "vision_encoder": node})
+
+
+def _check_rows(encoder: Any, pixels: torch.Tensor) -> None:
+    """Features run row by row: what changes in the upper right corner changes its own token most."""
+    spec: VisionSpec = encoder.spec
+    if spec.grid == 1:
+        return
+    patch = spec.size // spec.grid
+    changed = pixels.clone()
+    changed[:, :, :patch, -patch:] += 3
+    encoder.eval()
+    with torch.no_grad():
+        moved = (encoder(changed) - encoder(pixels)).norm(dim=-1).mean(0)
+    assert int(moved.argmax()) == spec.grid - 1
+
+
+def check_projector(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    projector: Any = projectors.build(node, vision_dim=6, llm_dim=10, grid=4)
+    assert isinstance(projector, Projector)
+    assert projector(torch.randn(3, 16, 6)).shape == (3, projector.grid**2, 10)
+    check_flow({**config, "projector": node})
+
+
+def check_llm(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    llm: Any = llms.build(node)
+    assert isinstance(llm, LanguageModel)
+    _check_blocks(llm)
+    chat = llm.chat
+    assert len(chat.encode(NEWLINE, special=True)) == 1, "the learned separator is one vocabulary row"
+    assert chat.encode(NEWLINE, special=True) != chat.encode(NEWLINE, special=False)
+    assert chat.decode(chat.encode("Grüße, 世界", special=False)) == "Grüße, 世界"
+    _check_documents(llm)
+    check_flow({**config, "llm": node})
+
+
+def _check_documents(llm: Any) -> None:
+    """Two documents in one row come out as each alone."""
+    llm.eval()
+    one, two = torch.randn(1, 5, llm.dim), torch.randn(1, 7, llm.dim)
+    positions = torch.tensor([[*range(5), *range(7)]])
+    document = torch.tensor([[1] * 5 + [2] * 7])
+    assert segments(document).lengths == [[5, 7]]
+    with torch.no_grad():
+        packed = llm(torch.cat([one, two], 1), positions, document)
+        alone = [llm(x, torch.arange(x.shape[1])[None], torch.ones(1, x.shape[1], dtype=torch.long)) for x in (one, two)]
+    torch.testing.assert_close(packed, torch.cat(alone, 1), rtol=1e-4, atol=1e-4)
+
+
+def check_modality(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    vision = VisionSpec(16, 4)
+    adapter = modalities.build(node, vision=vision, llm_dim=10)
+    visual = adapter.prepare(adapter.example())
+    assert visual.kind == node["name"]
+    assert visual.pixels.dtype == torch.uint8, "pixels stay uint8 until the device"
+    assert visual.pixels.shape[1:] == (3, 16, 16)
+    promised = sum(n for n in visual.layout if isinstance(n, int))
+    merged = adapter.merge(torch.randn(len(visual.pixels), 16, 10), visual.meta)
+    assert merged.shape == (promised, 10), f"the layout promises {promised} features and merge makes {len(merged)}"
+    json.dumps(visual.meta)
+    check_flow({**config, "modality": {**config["modality"], node["name"]: node}})
+
+
+def check_dataset(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    dataset = GROUPS["dataset"].build(node)
+    assert isinstance(dataset, Dataset)
+    assembly = assemble(config)
+    for index in range(len(dataset)):
+        example = render(dataset[index], assembly.adapters, assembly.model.llm.chat)
+        assert (example.labels >= 0).any(), "a training sample teaches something"
+
+
+def check_task(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    task = GROUPS["task"].build(node)
+    assert isinstance(task, Task)
+    assembly = assemble(config)
+    for record in task.records():
+        sample = task.sample(record)
+        assert sample.turns[-1].role == "user", "a question leaves the answer to the model"
+        render(sample, assembly.adapters, assembly.model.llm.chat, reply=True)
+        right, wrong = task.score(record, task.answer(record)), task.score(record, "\x00 neither")
+        assert right.keys() == wrong.keys()
+        assert all(score == 1 for score in right.values()), "the truth scores 1"
+        assert next(iter(wrong.values())) == 0, "nonsense scores 0"
+        assert (chance := task.chance(record)) is None or 0 < chance < 1
+
+
+def check_flow(config: Mapping[str, Any]) -> None:
+    """A model with the component in it learns from every modality and answers."""
+    assembly = assemble(config)
+    model, chat = assembly.model, assembly.model.llm.chat
+    shown = [Media(kind, adapter.example()) for kind, adapter in assembly.adapters.items()]
+    asked = [Turn("user", ["a ", media, " b"]) for media in shown]
+    examples = [render(Sample([turn, Turn("assistant", ["c"])]), assembly.adapters, chat) for turn in asked]
+    loss, count = model.loss(collate([examples], sum(len(e.ids) for e in examples), assembly.vision))
+    loss.backward()
+    assert count > 0
+    assert torch.isfinite(loss)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+    prompts = [render(Sample([turn]), assembly.adapters, chat, reply=True) for turn in asked]
+    assert len(generate(model, one_per_row(prompts, assembly.vision), max_new_tokens=2)) == len(prompts)
+
+
+def _check_blocks(module: Any) -> None:
+    inside = set(module.modules())
+    assert module.blocks(), "blocks() names the repeated layers"
+    assert all(isinstance(b, nn.Module) and b in inside for b in module.blocks())
+
+
+def write_records(folder: Path) -> Path:
+    """A small annotation file that every reader of LLaVA records and every question task understands."""
+    Image.fromarray(np.full((20, 30, 3), 99, np.uint8)).save(folder / "grey.png")
+    record = {
+        "id": "one",
+        "image": "grey.png",
+        "question": "<image>Which colour?",
+        "choices": ["red", "grey"],
+        "answer": "B",
+        "conversations": [{"from": "human", "value": "<image>\nWhich colour?"}, {"from": "gpt", "value": "grey"}],
+    }
+    path = folder / "records.json"
+    path.write_text(json.dumps([record]))
+    return path
+
+
+CHECKS = {
+    "vision_encoder": check_vision_encoder,
+    "projector": check_projector,
+    "llm": check_llm,
+    "modality": check_modality,
+    "dataset": check_dataset,
+    "task": check_task,
+}

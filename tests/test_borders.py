@@ -1,0 +1,108 @@
+"""Who may import whom, one door for all plugins, and six names for each group."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from interleave.registry import GROUPS
+
+LAYERS = [
+    {"types"},
+    {"media"},
+    {"interfaces"},
+    {"registry", "render", "collate", "attention", "loss", "model", "records"},
+    {"generate", "parallel", "optim", "module", "data", "checkpoint"},
+    {"build"},
+    {"lm"},
+    {"evaluate"},
+    {"report", "chat", "compose"},
+    {"train", "testing"},
+    {"cli"},
+]
+SAME = {("render", "registry"), ("model", "loss"), ("module", "parallel"), ("module", "optim"), ("data", "parallel")}
+SOURCE = ROOT / "src" / "interleave"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Absolute module names; those of this package as ``.name``."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            if node.level == 0:
+                yield str(node.module)
+            else:
+                yield from ([f".{node.module}"] if node.module else [f".{a.name}" for a in node.names])
+
+
+def level(name: str) -> int:
+    return next(i for i, names in enumerate(LAYERS) if name in names)
+
+
+@pytest.mark.parametrize("path", sorted(p for p in SOURCE.glob("*.py") if p.stem != "__init__"), ids=lambda p: p.stem)
+def test_arrows_never_point_up(path: Path) -> None:
+    for name in imports(path):
+        if name.startswith("."):
+            below = level(name[1:]) < level(path.stem)
+            assert below or (path.stem, name[1:]) in SAME, f"{path.stem} imports {name[1:]}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_plugin_imports_only_the_public_api(path: Path) -> None:
+    assert not [m for m in imports(path) if m.startswith("interleave.")]
+
+
+def test_only_parallel_imports_torch_distributed() -> None:
+    users = {p.stem for p in SOURCE.glob("*.py") if any(m.startswith("torch.distributed") for m in imports(p))}
+    assert users == {"parallel"}
+
+
+def test_only_compose_and_build_and_checkpoints_know_config_objects() -> None:
+    users = {p.stem for p in SOURCE.glob("*.py") if any(m.split(".")[0] in ("hydra", "omegaconf") for m in imports(p))}
+    assert users == {"compose", "build", "checkpoint", "lm"}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_a_registry_a_conf_folder_and_a_plugin_folder(group: str) -> None:
+    configs = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "conf" / group).glob("*.yaml")}
+    builtin = {n for n in GROUPS[group] if GROUPS[group][n].__module__.startswith("interleave_plugins.")}
+    assert set(configs) == builtin
+    for name, config in configs.items():
+        assert config["name"] == name
+        node = GROUPS[group].node(name)
+        assert {k: list(v) if isinstance(v, tuple) else v for k, v in node.items()} == config
+        assert GROUPS[group][name].__module__.startswith(f"interleave_plugins.{group}.")
+
+
+def test_no_plugin_folder_without_a_group() -> None:
+    folders = {p.name for p in (ROOT / "plugins").iterdir() if p.is_dir() and p.name != "__pycache__"}
+    assert folders == set(GROUPS)
+
+
+def test_the_wheel_lists_every_folder() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {f"interleave_plugins.{g}" for g in GROUPS} | {"interleave", "interleave.conf", "interleave_plugins"}
+    assert set(settings["packages"]) == folders
+
+
+def test_the_command_line_starts_light() -> None:
+    heavy = {"torch", "transformers", "lightning", "hydra"}
+    for path in (SOURCE / "cli.py", SOURCE / "__init__.py"):
+        top = ast.parse(path.read_text()).body
+        names = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
+        modules = {n.module for n in top if isinstance(n, ast.ImportFrom)}
+        assert not (names | modules) & heavy
+        assert not any(isinstance(n, ast.ImportFrom) and n.level for n in top)
+
+
+def test_the_public_names_are_all_there() -> None:
+    import interleave
+
+    assert all(getattr(interleave, name) is not None for name in interleave.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = interleave.nothing  # type: ignore[attr-defined]
