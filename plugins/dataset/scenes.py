@@ -142,25 +142,34 @@ def scene3d(rng: Generator, split: str) -> Scene:
 
 
 def multi_patch(rng: Generator, split: str) -> Scene:
-    """A handwritten digit on a plate in one cell of a picture of 2 x 2 tiles.
-
-    It is stippled: strokes are lighter and darker than the plate in turn, so that the overview shows where the plate is
-    but averages the digit away.
-    """
+    """Handwritten digits on plates in a picture of 2 x 2 tiles: one anywhere, or one in every tile."""
     images, labels = _digits(split)
-    chosen = int(rng.integers(len(images)))
-    side = 2 * CELL * SIDE
-    row, col = (int(v) for v in rng.integers(0, side // CELL, 2))
-    picture = ground(rng, side)
-    stipple = np.where(np.indices((CELL, CELL)).sum(0) % 2, 1.0, -1.0)
-    plate = 127.5 + 120 * images[chosen] / 16 * stipple
-    picture[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL] = plate.round()[..., None]
-    quarter = QUARTERS[row // SIDE * 2 + col // SIDE]
+    every = bool(rng.random() < 0.5)
+    picture = ground(rng, 2 * CELL * SIDE)
+    tiles = range(4) if every else [int(rng.integers(4))]
+    read = ""
+    for tile in tiles:
+        chosen, cell = int(rng.integers(len(images))), int(rng.integers(SIDE * SIDE))
+        row, col = tile // 2 * SIDE + cell // SIDE, tile % 2 * SIDE + cell % SIDE
+        picture[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL] = _plate(images[chosen])[..., None]
+        read += str(labels[chosen])
+    if every:
+        return Scene([picture], [Question("digits", "Which digits?", read, 1 / 10)])
     questions = [
-        Question("digit", "Which digit?", str(labels[chosen]), 1 / 10),
-        Question("quarter", "Which quarter?", quarter, 1 / 4),
+        Question("digit", "Which digit?", read, 1 / 10),
+        Question("quarter", "Which quarter?", QUARTERS[tiles[0]], 1 / 4),
     ]
     return Scene([picture], questions)
+
+
+def _plate(digit: NDArray[np.float64]) -> Picture:
+    """A grey cell with a stippled digit: its strokes are lighter and darker than the plate in turn.
+
+    An overview at half the size shows where the plate is and averages the digit away.
+    """
+    stipple = np.where(np.indices((CELL, CELL)).sum(0) % 2, 1.0, -1.0)
+    plate: Picture = (127.5 + 120 * digit / 16 * stipple).round().astype(np.uint8)
+    return plate
 
 
 @cache

@@ -117,24 +117,25 @@ class PackedLoader:
         packer = Packer(self.budget.rows, self.budget.length, self.budget.views)
         again: list[int] = list(self.cursor["waiting"])
         start = int(self.cursor["next"])
-        good, seen = 0, 0
+        usable, seen = False, 0
         for position, item in self._examples(again, start, rank, world):
             seen, start = seen + 1, max(start, position + 1)
-            if isinstance(item, BadSample):
-                self.skipped.add(item)
-                if not good and seen > len(self.source):
-                    raise InputError(f"none of {len(self.source)} samples can be used: {self.skipped.summary()}")
-                continue
-            good += self._offer(packer, position, item)
-            if packer.full and seen > len(again):
-                yield self._batch(packer, start)
+            if self._offer(packer, position, item):
+                usable = True
+                if packer.full and seen > len(again):
+                    yield self._batch(packer, start)
+            elif not usable and seen >= len(self.source):
+                raise InputError(f"none of {len(self.source)} samples can be used: {self.skipped.summary()}")
         if self.seed is None:
             while packer.waiting:
                 yield self._batch(packer, start)
 
-    def _offer(self, packer: Packer, position: int, example: Example) -> bool:
+    def _offer(self, packer: Packer, position: int, item: Example | BadSample) -> bool:
+        """Whether the packer took it; what it cannot take is left out by name."""
         try:
-            packer.add(position, example)
+            if isinstance(item, BadSample):
+                raise item
+            packer.add(position, item)
         except BadSample as bad:
             self.skipped.add(bad)
             return False
