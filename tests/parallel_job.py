@@ -1,0 +1,67 @@
+"""Run by torchrun in test_parallel.py: 20 steps over given batches on each rank, then the weights and losses to a file."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from conftest import rendered, small_config, some_samples, talk
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from torch.utils.data import DataLoader
+
+from interleave import parallel
+from interleave.build import Assembly, assemble
+from interleave.collate import collate
+from interleave.module import LitInterleaved
+from interleave.optim import PARTS, Stage
+from interleave.types import Batch
+
+STEPS = 20
+
+
+class Losses(Callback):
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if len(self.seen) < trainer.global_step:
+            self.seen.append(trainer.callback_metrics["train/loss"].item())
+
+
+def batches(assembly: Assembly, ranks: int) -> list[list[Batch]]:
+    """For each rank; one of two ranks never has a picture."""
+    pictures = rendered(assembly, some_samples(assembly))
+    words = rendered(assembly, [talk(f"question {i}", answer="answer " * (i + 1)) for i in range(5)])
+    mixed = [
+        (collate([[pictures[i % 6]]], 350, assembly.vision), collate([words[i % 5 : i % 5 + 1]], 350, assembly.vision))
+        for i in range(STEPS)
+    ]
+    return [list(rank) for rank in zip(*mixed, strict=True)] if ranks == 2 else [[b for pair in mixed for b in pair]]
+
+
+def train(strategy: str, ranks: int) -> tuple[list[float], dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    assembly = assemble(small_config())
+    stage = Stage(dict.fromkeys(PARTS, 1e-3), weight_decay=0.1)
+    module, losses = LitInterleaved(assembly.model, stage, checkpoint_activations=strategy == "fsdp"), Losses()
+    strategies: dict[str, Any] = {
+        "one": "auto",
+        "ddp": DDPStrategy(process_group_backend="gloo"),
+        "fsdp": ModelParallelStrategy(data_parallel_size=ranks, tensor_parallel_size=1),
+    }
+    trainer = Trainer(
+        accelerator="cpu", devices=ranks, strategy=strategies[strategy], max_steps=STEPS, gradient_clip_val=0.5,
+        accumulate_grad_batches=2 // ranks, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses],
+    )  # fmt: skip
+    rank = trainer.global_rank
+    mine = batches(assembly, ranks)[rank]
+    trainer.fit(module, DataLoader(mine, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
+    return losses.seen, parallel.full_state(module.model)
+
+
+if __name__ == "__main__":
+    seen, weights = train(sys.argv[1], 2)
+    if parallel.world()[0] == 0:
+        torch.save((seen, weights), Path(sys.argv[2]))
