@@ -1,6 +1,7 @@
 """The quickstart's data: small, real in form (PNG, MP4, LLaVA JSON) and made on the spot."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from interleave import Dataset, Sample, datasets, read_json, sample_from_llava
 
-from .scenes import FRAMES, SCENARIOS, SPLITS, Picture, Scene
+from .scenes import FRAMES, SCENARIOS, SHARES, SPLITS, Picture, Scene
 
 VERSION = 1
 KINDS = {"scene3d": {"several": "scene3d"}, "multi_patch": {"single": "multipatch"}}
@@ -21,7 +22,7 @@ KINDS = {"scene3d": {"several": "scene3d"}, "multi_patch": {"single": "multipatc
 class Mini(Dataset):
     """Five scenarios of pictures, videos, views and tiles, with exact truth.
 
-    root: where the files are made on first use. scenes: of each scenario in training. scenarios: which of them.
+    root: where the files are made on first use. scenes: of a scenario in training, on average. scenarios: which of them.
     seed: of the drawings.
     """
 
@@ -72,7 +73,7 @@ def _write_split(folder: Path, split: str, scenes: int, seed: int) -> None:
     (folder / "media" / split).mkdir(parents=True, exist_ok=True)
     records = []
     for number, (scenario, draw) in enumerate(SCENARIOS.items()):
-        for i in range(scenes):
+        for i in range(math.ceil(SHARES[scenario] * scenes) if split == "train" else scenes):
             rng = np.random.default_rng([seed, SPLITS.index(split), number, i])
             name = f"media/{split}/{scenario}-{i:05d}"
             scene = draw(rng, split)

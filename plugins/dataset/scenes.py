@@ -73,33 +73,36 @@ def _cells(rng: Generator, count: int) -> list[int]:
 
 
 def single_image(rng: Generator, split: str) -> Scene:
-    """One square and its colour, or two squares and where each of them is."""
-    count = 1 + int(rng.random() < 2 / 3)
+    """One square and its colour, or three squares and where each of them is."""
+    count = 3 if rng.random() < 2 / 3 else 1
     picture, colours, cells = ground(rng), _colours(rng, count), _cells(rng, count)
+    questions = [] if count > 1 else [Question("colour", "Which colour?", colours[0], 1 / 8)]
     for colour, cell in zip(colours, cells, strict=True):
         fill(picture, cell, colour)
-    where = [
-        Question("where", f"Where is {colour}?", CELLS[cell], 1 / 16)
-        for colour, cell in zip(colours, cells, strict=True)
-    ]
-    return Scene([picture], where if count > 1 else [Question("colour", "Which colour?", colours[0], 1 / 8), *where])
+        questions.append(Question("where", f"Where is {colour}?", CELLS[cell], 1 / 16))
+    return Scene([picture], questions)
 
 
 def multi_image(rng: Generator, split: str) -> Scene:
-    """One of two pictures has a square more: what is new in the second, or which of the two shows a colour."""
+    """Two pictures: what the second has and the first has not, or which of them shows a colour."""
     colours, cells = _colours(rng, 3), _cells(rng, 3)
-    fewer, more = ground(rng), ground(rng)
-    for i, (colour, cell) in enumerate(zip(colours, cells, strict=True)):
-        fill(more, cell, colour)
-        if i < 2:
-            fill(fewer, cell, colour)
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
+        shown = {"first": (0, 1), "second": (0, 1, 2)}
         questions = [Question("new", "What is new?", CELLS[cells[2]], 1 / 16)]
-        return Scene([fewer, more], questions)
-    first = bool(rng.random() < 0.5)
-    answers = {colours[2]: "first" if first else "second", colours[0]: "both"}
-    questions = [Question("which", f"Which shows {c}?", a, 1 / 3) for c, a in answers.items()]
-    return Scene([more, fewer] if first else [fewer, more], questions)
+    else:
+        shown = {"first": (0, 1), "second": (0, 2)}
+        answers = ("both", "first", "second")
+        questions = [
+            Question("which", f"Which shows {colour}?", answer, 1 / 3)
+            for colour, answer in zip(colours, answers, strict=True)
+        ]
+    pictures = []
+    for squares in shown.values():
+        picture = ground(rng)
+        for i in squares:
+            fill(picture, cells[i], colours[i])
+        pictures.append(picture)
+    return Scene(pictures, questions)
 
 
 def video(rng: Generator, split: str) -> Scene:
@@ -185,4 +188,6 @@ def _digits(split: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 SCENARIOS: Mapping[str, Callable[[Generator, str], Scene]] = {
     f.__name__: f for f in (single_image, multi_image, video, scene3d, multi_patch)
 }
+SHARES: Mapping[str, float] = {"single_image": 1.4, "multi_image": 1.2, "video": 0.5, "scene3d": 0.5, "multi_patch": 1.4}
+"""Of the training scenes, relative to an even share: motion and space are learned from fewer."""
 HELD_OUT = ("scene3d", "held_out_colour")

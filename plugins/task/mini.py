@@ -16,7 +16,7 @@ AS_IT_IS, BLANK, REVERSED = "as it is", "blank", "reversed"
 
 @tasks.register("mini")
 class MiniTask(Task):
-    """Exact match of the reply.
+    """Exact match of the reply; where several digits are read, the share of them that is right.
 
     root, scenes, seed: of the data set, so that both read the same files. controls: how the items are asked again,
     ``blank`` (black pictures) and ``reversed`` (pictures, frames and views in the opposite order). control_items: of
@@ -53,7 +53,10 @@ class MiniTask(Task):
         return str(record["conversations"][-1]["value"])
 
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
-        return {"accuracy": float(reply.strip() == self.answer(record))}
+        answer, said = self.answer(record), reply.strip()
+        if record["metadata"]["form"] == "digits" and len(said) <= len(answer):
+            return {"accuracy": sum(a == b for a, b in zip(answer, said, strict=False)) / len(answer)}
+        return {"accuracy": float(said == answer)}
 
     def group(self, record: Mapping[str, Any]) -> str:
         scenario, form = record["metadata"]["scenario"], record["metadata"]["form"]

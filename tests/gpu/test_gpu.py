@@ -1,0 +1,58 @@
+"""What needs a GPU: the varlen kernel, bf16 steps, sharding on one card. Skipped without one."""
+
+import pytest
+import torch
+from conftest import rendered, small_config, some_samples
+
+from interleave import parallel
+from interleave.attention import attend, segments
+from interleave.build import assemble
+from interleave.collate import collate
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
+]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_varlen_kernel_equals_sdpa_per_document(groups: int) -> None:
+    torch.manual_seed(0)
+    document = torch.tensor([[1] * 70 + [2] * 40 + [0] * 18, [1] * 128], device="cuda")
+    query = torch.randn(2, 8, 128, 32, device="cuda", dtype=torch.bfloat16)
+    key, value = (torch.randn(2, 8 // groups, 128, 32, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    module = torch.nn.Module()
+    fast, _ = attend(module, query, key, value, None, segments(document), scaling=32**-0.5)
+    exact, _ = attend(module, query.float(), key.float(), value.float(), None, segments(document), scaling=32**-0.5)
+    real = document > 0
+    torch.testing.assert_close(fast.float()[real], exact[real], rtol=2e-2, atol=2e-2)
+
+
+def test_a_bf16_step_is_close_to_a_float32_step() -> None:
+    torch.manual_seed(0)
+    assembly = assemble(small_config())
+    batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision).to("cuda")
+    model = assembly.model.cuda()
+    exact, count = model.loss(batch)
+    with torch.autocast("cuda", torch.bfloat16):
+        half, _ = model.loss(batch)
+    half.backward()
+    assert half.item() / count.item() == pytest.approx(exact.item() / count.item(), rel=2e-2)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_sharding_on_one_card_keeps_the_loss() -> None:
+    torch.manual_seed(0)
+    assembly = assemble(small_config())
+    batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision).to("cuda")
+    model = assembly.model.cuda()
+    expected, _ = model.loss(batch)
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("nccl", store=store, rank=0, world_size=1)
+    try:
+        parallel.shard(model, torch.distributed.device_mesh.init_device_mesh("cuda", (1,)))
+        sharded, _ = model.loss(batch)
+        sharded.backward()
+        torch.testing.assert_close(sharded, expected, rtol=1e-4, atol=1e-4)
+    finally:
+        torch.distributed.destroy_process_group()

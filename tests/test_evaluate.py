@@ -1,0 +1,206 @@
+"""Asking, scoring, results on disk, the report and the terminal's chat."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_config
+from interleave_plugins.task.multiple_choice import chosen_letter
+from PIL import Image
+
+import interleave as il
+from interleave.build import Assembly
+from interleave.chat import ask, chat
+from interleave.checkpoint import save_config, save_weights
+from interleave.evaluate import evaluate, table
+from interleave.generate import generate, right_align
+from interleave.lm import LM
+from interleave.report import write_report
+
+
+@pytest.fixture
+def lm(assembly: Assembly) -> LM:
+    return LM(assembly, small_config())
+
+
+class Colours(il.Task):
+    """Items of two groups under two conditions; the third cannot be read."""
+
+    generation: Mapping[str, Any] = {"max_new_tokens": 3}
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        return [{"id": i, "unreadable": i == 2} for i in range(9)]
+
+    def sample(self, record: Mapping[str, Any]) -> il.Sample:
+        path = "nowhere.png" if record["unreadable"] else np.full((8, 8, 3), record["id"], np.uint8)
+        return il.Sample([il.Turn("user", ["x" * record["id"], il.Media("image", path)])])
+
+    def answer(self, record: Mapping[str, Any]) -> str:
+        return "a"
+
+    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+        return {"accuracy": record["id"] % 2}
+
+    def group(self, record: Mapping[str, Any]) -> str:
+        return "low/even" if record["id"] % 2 == 0 else "low/odd"
+
+    def chance(self, record: Mapping[str, Any]) -> float:
+        return 0.25
+
+
+def test_results_say_what_was_asked_and_what_was_lost(lm: LM, tmp_path: Path) -> None:
+    results = evaluate(lm, {"colours": Colours()}, tmp_path, batch=4)
+    assert results["colours"]["as it is"] == {
+        "low": {"accuracy": 0.5, "chance": 0.25, "n": 8},
+        "low/even": {"accuracy": 0.0, "chance": 0.25, "n": 4},
+        "low/odd": {"accuracy": 1.0, "chance": 0.25, "n": 4},
+    }
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["results"] == results
+    assert written["items"] == 9
+    assert written["skipped"] == ["colours[2]: the sample: nowhere.png does not exist"]
+    replies = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
+    assert [r["index"] for r in replies] == [0, 1, 3, 4, 5, 6, 7, 8]
+    assert table(results, "colours").row_count == 3
+
+
+def test_the_size_of_a_batch_changes_no_reply(lm: LM, tmp_path: Path) -> None:
+    texts = []
+    for batch in (1, 3, 9):
+        evaluate(lm, {"colours": Colours()}, tmp_path, batch)
+        texts.append((tmp_path / "replies.jsonl").read_text())
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_the_report_holds_everything_and_asks_for_nothing(lm: LM, tmp_path: Path) -> None:
+    evaluate(lm, {"colours": Colours()}, tmp_path)
+    metrics = tmp_path / "metrics" / "version_0"
+    metrics.mkdir(parents=True)
+    (metrics / "metrics.csv").write_text("step,train/loss,val/loss\n0,2.5,\n9,1.5,\n9,,1.7\n")
+    page = write_report(tmp_path, {"colours": Colours()}, 90).read_text()
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("data:image/png;base64,") == 1 + 8, "the curves and eight items"
+    assert "1.5 minutes" in page
+    assert "1 items could not be asked" in page
+    for text in ("low", "even", "odd", "25.0"):
+        assert text in page
+
+
+def test_greedy_replies_equal_stepwise_argmax(assembly: Assembly) -> None:
+    """Generation with cache and left padding says what the training path's logits say, one token at a time."""
+    lm = LM(assembly, small_config())
+    picture = il.Media("image", assembly.adapters["image"].example())
+    prompts = [il.Sample([il.Turn("user", ["why ", picture])]), il.Sample([il.Turn("user", ["hi"])])]
+    chat = assembly.model.llm.chat
+    expected = []
+    for prompt in prompts:
+        batch, said = lm.batch([prompt], reply=True), []
+        for _ in range(6):
+            logits = assembly.model(batch)[0, -1]
+            said.append(int(logits.argmax()))
+            ids = torch.cat([batch.ids, torch.tensor([[said[-1]]])], 1)
+            n = ids.shape[1]
+            batch = il.Batch(ids, ids, torch.arange(n)[None], torch.ones(1, n).long(), batch.slots, batch.pixels, batch.shown)
+        stop = next((i for i, t in enumerate(said) if t in chat.stop_ids), len(said))
+        expected.append(chat.decode(said[:stop]))
+    assert generate(assembly.model, lm.batch(prompts, reply=True), max_new_tokens=6) == expected
+
+
+def test_right_align() -> None:
+    moved, mask = right_align(torch.arange(8.0).view(2, 4, 1), torch.tensor([4, 2]))
+    assert moved[..., 0].tolist() == [[0, 1, 2, 3], [4, 4, 4, 5]]
+    assert mask.tolist() == [[1, 1, 1, 1], [0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("B", "B"), ("b", "B"), ("(B)", "B"), ("B. a dog", "B"), ("B) a dog", "B"), ("B: yes", "B"), ("B\n", "B"),
+        ("The answer is B.", "B"), ("A dog", ""), ("a dog runs", ""), ("", ""), ("Because", ""), ("I think C", "C"),
+    ],
+)  # fmt: skip
+def test_letters_of_replies(reply: str, letter: str) -> None:
+    assert chosen_letter(reply) == letter
+
+
+def records_file(folder: Path, **record: Any) -> Path:
+    Image.new("RGB", (8, 8)).save(folder / "a.png")
+    path = folder / "questions.json"
+    path.write_text(json.dumps([record]))
+    return path
+
+
+def test_multiple_choice_asks_with_letters(tmp_path: Path) -> None:
+    path = records_file(tmp_path, question="Which?", choices=["red", "blue", "grey"], answer=2, image="a.png")
+    task = il.tasks.build({"name": "multiple_choice", "path": str(path), "media": str(tmp_path)})
+    (record,) = task.records()
+    media, text = task.sample(record).turns[0].content
+    assert isinstance(media, il.Media)
+    assert text == (
+        "\nWhich?\nA. red\nB. blue\nC. grey\nAnswer with the option's letter from the given choices directly."
+    )
+    assert (task.answer(record), task.chance(record)) == ("C", pytest.approx(1 / 3))
+    assert task.score(record, "(C)") == {"accuracy": 1.0}
+    bad = records_file(tmp_path, question="Which?", choices=["red"], answer="D", image="a.png")
+    task = il.tasks.build({"name": "multiple_choice", "path": str(bad), "media": str(tmp_path)})
+    with pytest.raises(il.BadSample, match="answer 'D' is none of the 1 choices"):
+        task.sample(task.records()[0])
+
+
+def test_open_answers_share_words_with_the_truth(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "What?"}, {"from": "gpt", "value": "A red square."}]
+    path = records_file(tmp_path, conversations=turns)
+    task = il.tasks.build({"name": "open_answer", "path": str(path), "media": str(tmp_path)})
+    (record,) = task.records()
+    assert task.score(record, "the Red square") == {"f1": 1.0, "exact_match": 1.0}
+    assert task.score(record, "a red circle") == {"f1": pytest.approx(0.5), "exact_match": 0.0}
+
+
+@pytest.fixture
+def run(assembly: Assembly, tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    save_config(folder, small_config())
+    save_weights(folder, assembly.model, assembly.model.state_dict())
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "a.png")
+    return folder
+
+
+def test_chat_answers_one_question(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = str(tmp_path / "a.png")
+    chat([str(run), picture, f"multipatch:{picture}", "In <image> and <image>?", "--max-new-tokens", "2"])
+    said = capsys.readouterr().out
+    expected = il.load(run).chat(
+        [il.Turn("user", ["In ", il.Media("image", picture), " and ", il.Media("multipatch", picture), "?"])],
+        max_new_tokens=2,
+    )
+    assert said.strip() == expected.strip()
+
+
+def test_chat_converses(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    lines = iter([f"What is {tmp_path / 'a.png'}?", f"and {tmp_path / 'a.png'} here", "more", ""])
+    monkeypatch.setattr("rich.console.Console.input", lambda *_: next(lines))
+    seen: list[Sequence[il.Turn]] = []
+    monkeypatch.setattr(LM, "chat", lambda self, turns, **_: seen.append(list(turns)) or f"reply {len(seen)}")
+    chat([str(run)])
+    assert [len(turns) for turns in seen] == [1, 3, 5]
+    assert [type(p).__name__ for p in seen[1][2].content] == ["str", "Media", "str"]
+    assert "reply 3" in capsys.readouterr().out
+
+
+def test_chat_errors(run: Path) -> None:
+    for arguments, message in (
+        (["nowhere.png", "hi"], "nowhere.png does not exist"),
+        (["one", "two"], "'one' is neither a picture, a video nor a folder"),
+        (["<image> and <image>"], "2 <image> placeholders for 0 pieces of media"),
+    ):
+        with pytest.raises(il.InputError, match=message):
+            chat([str(run), *arguments])
+
+
+def test_media_without_placeholders_stand_in_front() -> None:
+    media = il.Media("image", "a.png")
+    assert list(ask("Why?", [media]).content) == [media, "Why?"]
