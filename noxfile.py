@@ -20,9 +20,9 @@ def install(session: nox.Session) -> None:
     python(session, "-m", "pip", "install", "-q", "-c", "constraints.txt", "--group", "dev", "-e", ".")
 
 
-def python(session: nox.Session, *arguments: str, **options: dict[str, str]) -> None:
+def python(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Python of the shared environment."""
-    session.run(str(BIN / "python"), *arguments, **options)  # type: ignore[arg-type]
+    session.run(str(BIN / "python"), *arguments, env=env)
 
 
 @nox.session

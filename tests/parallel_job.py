@@ -1,4 +1,4 @@
-"""Run by torchrun in test_parallel.py: 20 steps over given batches on each rank, then the weights and losses to a file."""
+"""Run by torchrun in test_parallel.py: 20 steps over given batches, then weights and losses to a file."""
 
 import sys
 from pathlib import Path

@@ -132,7 +132,9 @@ def test_every_stage_trainer_logger_and_callback_composes() -> None:
             assert compose("train", [f"{group}={path.stem}"])[group]
 
 
-@pytest.mark.parametrize("logger", ["logger=csv", "logger=wandb logger.mode=offline", "logger=wandb logger.mode=disabled"])
+@pytest.mark.parametrize(
+    "logger", ["logger=csv", "logger=wandb logger.mode=offline", "logger=wandb logger.mode=disabled"]
+)
 def test_a_run_leaves_what_can_be_resumed_evaluated_and_asked(logger: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     arguments = [*TINY, *mini(tmp_path / "mini"), *logger.split(), "callbacks.checkpoint.every_n_train_steps=1"]
@@ -186,9 +188,10 @@ def test_the_sweep_file_makes_lines_that_the_agent_and_hydra_understand() -> Non
         config = compose("train", overrides)
         assert config["llm"]["layers"] == chosen["llm.layers"]
         assert config["stage"]["lr"]["llm"] == chosen["stage.lr.llm"]
-        assert config["stage"]["lr"]["vision_encoder"] == compose("train", [f"stage={chosen['stage']}"])["stage"]["lr"][
-            "vision_encoder"
-        ]
+        assert (
+            config["stage"]["lr"]["vision_encoder"]
+            == compose("train", [f"stage={chosen['stage']}"])["stage"]["lr"]["vision_encoder"]
+        )
 
 
 def test_the_same_search_runs_locally(tmp_path: Path, monkeypatch: Any) -> None:

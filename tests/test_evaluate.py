@@ -104,7 +104,9 @@ def test_greedy_replies_equal_stepwise_argmax(assembly: Assembly) -> None:
             said.append(int(logits.argmax()))
             ids = torch.cat([batch.ids, torch.tensor([[said[-1]]])], 1)
             n = ids.shape[1]
-            batch = il.Batch(ids, ids, torch.arange(n)[None], torch.ones(1, n).long(), batch.slots, batch.pixels, batch.shown)
+            batch = il.Batch(
+                ids, ids, torch.arange(n)[None], torch.ones(1, n).long(), batch.slots, batch.pixels, batch.shown
+            )
         stop = next((i for i, t in enumerate(said) if t in chat.stop_ids), len(said))
         expected.append(chat.decode(said[:stop]))
     assert generate(assembly.model, lm.batch(prompts, reply=True), max_new_tokens=6) == expected

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from interleave_plugins.dataset.mini import Mini, make
-from interleave_plugins.dataset.scenes import CELL, CELLS, COLOURS, HELD_OUT, MOVES, SCENARIOS, SIDE, SPLITS, Scene
+from interleave_plugins.dataset.scenes import CELL, CELLS, COLOURS, HELD_OUT, MOVES, ORDINALS, SCENARIOS, SIDE, SPLITS, Scene
 from interleave_plugins.task.mini import MiniTask
 from numpy.typing import NDArray
 
@@ -41,15 +41,15 @@ def test_single_images_are_told_truly() -> None:
 
 def test_differences_between_images_are_told_truly() -> None:
     for scene in scenes("multi_image"):
-        first, second = (squares(p) for p in scene.pictures)
+        found = [squares(p) for p in scene.pictures]
         for q in scene.questions:
-            if q.form == "new":
-                (new,) = set(second) - set(first)
-                assert q.answer == CELLS[second[new]]
+            if q.form == "which":
+                assert q.answer == ORDINALS[[bool(f) for f in found].index(True)]
+                assert sum(map(bool, found)) == 1
             else:
-                colour = q.text.removeprefix("Which shows ").removesuffix("?")
-                shown = (colour in first, colour in second)
-                assert q.answer == {(True, True): "both", (True, False): "first", (False, True): "second"}[shown]
+                first, second = found
+                (new,) = set(second) - set(first)
+                assert q.answer == (new if q.form == "new_colour" else CELLS[second[new]])
 
 
 def test_motion_and_order_are_told_truly() -> None:

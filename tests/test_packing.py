@@ -69,7 +69,7 @@ def test_slots_hold_the_features_of_their_own_visual(assembly: Assembly) -> None
     batch = collate([examples[:2], examples[2:]], LENGTH, assembly.vision)
     found = model.embed(batch).flatten(0, 1)[batch.slots]
     expected = [
-        model.modality[v.kind].merge(model.see(v.pixels), v.meta) for e in examples for v in e.visuals
+        model.adapter(v.kind).merge(model.see(v.pixels), v.meta) for e in examples for v in e.visuals
     ]  # fmt: skip
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=1e-5)
 

@@ -81,5 +81,7 @@ def test_qwen2_gives_the_hidden_state_and_the_replies_of_transformers(tmp_path: 
         torch.testing.assert_close(hidden, theirs.model(ids).last_hidden_state, rtol=1e-5, atol=1e-5)
         new = ours.generate(ours.embed(ids), torch.ones(2, 9, dtype=torch.long), max_new_tokens=8)
         stops = list(ours.chat.stop_ids)
-        expected = theirs.generate(ids, max_new_tokens=8, do_sample=False, eos_token_id=stops, pad_token_id=ours.chat.pad_id)
+        expected = theirs.generate(
+            ids, max_new_tokens=8, do_sample=False, eos_token_id=stops, pad_token_id=ours.chat.pad_id
+        )
     assert new.tolist() == expected[:, 9:].tolist()

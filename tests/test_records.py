@@ -66,7 +66,11 @@ def test_files_of_records(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": 1}\n\n{"id": 2}\n')
     assert len(read_json(tmp_path / "a.json")) == 1
     assert len(read_json(tmp_path / "a.jsonl")) == 2
-    for text, message in (("{", "is not JSON"), ('{"a": 1}', "holds no list of records"), ("[1]", "no list of records")):
+    for text, message in (
+        ("{", "is not JSON"),
+        ('{"a": 1}', "holds no list of records"),
+        ("[1]", "no list of records"),
+    ):
         (tmp_path / "b.json").write_text(text)
         with pytest.raises(il.InputError, match=message):
             read_json(tmp_path / "b.json")

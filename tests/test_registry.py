@@ -71,7 +71,7 @@ def test_plugin_files_load_once_and_name_their_faults(tmp_path: Path) -> None:
     del il.projectors._classes["from_a_file"]
     with pytest.raises(il.InputError, match=r"plugin '.*bad\.py' failed to load: ZeroDivisionError"):
         load_plugins([str(bad)])
-    with pytest.raises(il.InputError, match="nowhere.py does not exist"):
+    with pytest.raises(il.InputError, match=r"nowhere\.py does not exist"):
         load_plugins(["nowhere.py"])
     with pytest.raises(il.InputError, match="plugin 'no_such_module' failed to load"):
         load_plugins(["no_such_module"])

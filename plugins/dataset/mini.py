@@ -22,8 +22,8 @@ KINDS = {"scene3d": {"several": "scene3d"}, "multi_patch": {"single": "multipatc
 class Mini(Dataset):
     """Five scenarios of pictures, videos, views and tiles, with exact truth.
 
-    root: where the files are made on first use. scenes: of a scenario in training, on average. scenarios: which of them.
-    seed: of the drawings.
+    root: where the files are made on first use. scenes: of a scenario in training, on average. scenarios: which of
+    them, all where there is no list. seed: of the drawings. split: which part is read.
     """
 
     def __init__(

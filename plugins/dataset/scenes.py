@@ -27,6 +27,7 @@ COLOURS: Mapping[str, tuple[int, int, int]] = {
     "orange": (250, 145, 30),
 }
 CELLS = "abcdefghijklmnop"
+ORDINALS = ("first", "second", "third")
 QUARTERS = ("top left", "top right", "bottom left", "bottom right")
 MOVES: Mapping[str, tuple[int, int]] = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
 FRAMES = 8
@@ -84,24 +85,21 @@ def single_image(rng: Generator, split: str) -> Scene:
 
 
 def multi_image(rng: Generator, split: str) -> Scene:
-    """Two pictures: what the second has and the first has not, or which of them shows a colour."""
+    """Two pictures and what the second has more than the first, or three of which one shows a square."""
     colours, cells = _colours(rng, 3), _cells(rng, 3)
-    if rng.random() < 0.5:
-        shown = {"first": (0, 1), "second": (0, 1, 2)}
-        questions = [Question("new", "What is new?", CELLS[cells[2]], 1 / 16)]
-    else:
-        shown = {"first": (0, 1), "second": (0, 2)}
-        answers = ("both", "first", "second")
+    if rng.random() < 3 / 4:
+        pictures, squares = [ground(rng), ground(rng)], [(0, 1), (0, 1, 2)]
         questions = [
-            Question("which", f"Which shows {colour}?", answer, 1 / 3)
-            for colour, answer in zip(colours, answers, strict=True)
+            Question("new", "What is new?", CELLS[cells[2]], 1 / 16),
+            Question("new_colour", "Which colour is new?", colours[2], 1 / 8),
         ]
-    pictures = []
-    for squares in shown.values():
-        picture = ground(rng)
-        for i in squares:
+    else:
+        pictures, which = [ground(rng) for _ in range(3)], int(rng.integers(3))
+        squares = [(0,) if i == which else () for i in range(3)]
+        questions = [Question("which", "Which shows a square?", ORDINALS[which], 1 / 3)]
+    for picture, shown in zip(pictures, squares, strict=True):
+        for i in shown:
             fill(picture, cells[i], colours[i])
-        pictures.append(picture)
     return Scene(pictures, questions)
 
 
@@ -188,6 +186,12 @@ def _digits(split: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
 SCENARIOS: Mapping[str, Callable[[Generator, str], Scene]] = {
     f.__name__: f for f in (single_image, multi_image, video, scene3d, multi_patch)
 }
-SHARES: Mapping[str, float] = {"single_image": 1.4, "multi_image": 1.2, "video": 0.5, "scene3d": 0.5, "multi_patch": 1.4}
+SHARES: Mapping[str, float] = {
+    "single_image": 1.4,
+    "multi_image": 1.2,
+    "video": 0.5,
+    "scene3d": 0.5,
+    "multi_patch": 1.4,
+}
 """Of the training scenes, relative to an even share: motion and space are learned from fewer."""
 HELD_OUT = ("scene3d", "held_out_colour")

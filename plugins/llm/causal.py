@@ -74,12 +74,13 @@ class CausalLM(nn.Module):
 
     def __init__(self, model: PreTrainedModel, chat: TokenizerChat) -> None:
         super().__init__()
-        needed = len(chat.tokenizer)
-        rows = model.get_input_embeddings().num_embeddings
-        if needed > rows:  # published Qwen models have spare rows, and <newline> lives in one of them
+        needed, table = len(chat.tokenizer), model.get_input_embeddings()
+        assert isinstance(table, nn.Embedding)
+        if needed > table.num_embeddings:  # published Qwen models have spare rows, and <newline> lives in one of them
             model.resize_token_embeddings(needed, mean_resizing=False)
         model.set_attn_implementation(register_attention())
-        self.model, self.chat = model, chat
+        self.model: Any = model
+        self.chat = chat
         self.dim: int = model.config.hidden_size
         self.head = model.get_output_embeddings()
 

@@ -29,7 +29,8 @@ class MultiPatch(ModalityAdapter):
         tiles = [
             page.crop((c * side, r * side, (c + 1) * side, (r + 1) * side)) for r in range(rows) for c in range(cols)
         ]
-        layout: list[str | int] = [grid * grid, *[cols * grid, NEWLINE] * (rows * grid)]
+        row: list[str | int] = [cols * grid, NEWLINE]
+        layout = [grid * grid, *row * (rows * grid)]
         return Visual("multipatch", self.views([image, *tiles]), layout, {"rows": rows, "cols": cols})
 
     def merge(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:

@@ -37,7 +37,9 @@ class MultipleChoice(Task):
 
     def sample(self, record: Mapping[str, Any]) -> Sample:
         self.answer(record)
-        options = "\n".join(f"{letter}. {text}" for letter, text in zip(ascii_uppercase, record["choices"], strict=False))
+        options = "\n".join(
+            f"{letter}. {text}" for letter, text in zip(ascii_uppercase, record["choices"], strict=False)
+        )
         question = with_placeholders(record, self.kinds)
         text = f"{question}\n{options}\n{self.prompt}"
         asked = {**record, "conversations": [{"from": "human", "value": text}]}
@@ -45,7 +47,9 @@ class MultipleChoice(Task):
 
     def answer(self, record: Mapping[str, Any]) -> str:
         choices, answer = record.get("choices") or [], record.get("answer")
-        letter = ascii_uppercase[answer] if isinstance(answer, int) and 0 <= answer < 26 else str(answer).strip().upper()
+        letter = (
+            ascii_uppercase[answer] if isinstance(answer, int) and 0 <= answer < 26 else str(answer).strip().upper()
+        )
         if letter not in list(ascii_uppercase[: len(choices)]):
             raise BadSample("answer", f"answer {answer!r} is none of the {len(choices)} choices")
         return letter

@@ -34,7 +34,7 @@ class OpenAnswer(Task):
         return str(record["conversations"][-1]["value"])
 
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
-        truth = {"answers": {"answer_start": [0], "text": [self.answer(record)]}, "id": "0"}
+        truth: Any = {"answers": {"answer_start": [0], "text": [self.answer(record)]}, "id": "0"}
         scores = squad({"prediction_text": reply, "id": "0"}, truth)
         return {"f1": float(scores["f1"]) / 100, "exact_match": float(scores["exact_match"]) / 100}
 

@@ -29,7 +29,7 @@ class Siglip(nn.Module):
         self.embeddings = tower.embeddings
         layers = tower.encoder.layers
         self.layers = layers[: len(layers) + 1 + select_layer]
-        shape = model.config
+        shape: Any = model.config
         self.dim: int = shape.hidden_size
         self.spec = VisionSpec(shape.image_size, shape.image_size // shape.patch_size)
 

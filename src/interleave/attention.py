@@ -1,8 +1,8 @@
 """Causal attention within each document of a packed row, for any language model of Transformers.
 
-``register()`` adds it under the name ``"documents"``. It never builds a mask: on a CPU it runs causal sdpa on one document
-after another, on a GPU in half precision the varlen kernel. A call without ``segments`` is Transformers' own sdpa with
-its own mask: that is generation, with its cache and left padding.
+``register()`` adds it under the name ``"documents"``. It never builds a mask: on a CPU it runs causal sdpa on one
+document after another, on a GPU in half precision the varlen kernel. A call without ``segments`` is Transformers' own
+sdpa with its own mask: that is generation, with its cache and left padding.
 """
 
 import inspect
@@ -80,14 +80,14 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scale
     ends, longest = segments.offsets, segments.longest
     out = varlen_attn(q, k, v, ends, ends, longest, longest, scale=scale, **causal)
     assert isinstance(out, Tensor)
-    return out.unflatten(0, (batch, length))
+    return out.view(batch, length, heads, -1)
 
 
-def _mask(*args: Any, attention_mask: Tensor | None = None, **options: Any) -> Tensor | None:
+def _mask(*, attention_mask: Tensor | None = None, **options: Any) -> Tensor | None:
     """None for packed rows, where ``attend`` needs no mask; sdpa's own for generation."""
     if attention_mask is None:
         return None
-    return sdpa_mask(*args, attention_mask=attention_mask, **options)
+    return sdpa_mask(attention_mask=attention_mask, **options)
 
 
 def register() -> str:

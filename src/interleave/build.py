@@ -90,4 +90,3 @@ def create(node: Config, **extra: Any) -> Any:
     except Exception as error:
         cause = error.__cause__ or error
         raise InputError(f"{target} cannot be made: {type(cause).__name__}: {str(cause).splitlines()[0]}") from error
-

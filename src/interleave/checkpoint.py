@@ -1,8 +1,8 @@
 """A run's folder: the only place that knows how a model lies on disk.
 
-    config.yaml          what was composed, resolved; enough to build the model again
-    model.safetensors    all weights, each once
-    checkpoints/         Lightning's, for resuming
+config.yaml          what was composed, resolved; enough to build the model again
+model.safetensors    all weights, each once
+checkpoints/         Lightning's, for resuming
 """
 
 from collections.abc import Mapping

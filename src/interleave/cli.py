@@ -1,6 +1,7 @@
 """The command line: the only place where a user's error becomes one line. Imports nothing heavy before it must."""
 
 import argparse
+import logging
 import os
 import sys
 import warnings
@@ -19,8 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS, help="; ".join(f"{n}: {c.__doc__}" for n, c in COMMANDS.items()))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="overrides, or what the command takes")
     asked = parser.parse_args(argv)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader workers fork after the tokenizer was used
-    warnings.filterwarnings("ignore", module=r"lightning\.|torch\.")
+    _quieten()
     from .types import InputError
 
     try:
@@ -31,6 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _quieten() -> None:
+    """Leave the terminal to what the user asked for."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader workers fork after the tokenizer was used
+    warnings.filterwarnings("ignore", module=r"lightning\.|torch\.")
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def train(arguments: Sequence[str]) -> None:

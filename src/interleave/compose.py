@@ -125,9 +125,9 @@ def _run_hydra(name: str, arguments: Sequence[str], action: Action) -> None:
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    for key in config:
-        if OmegaConf.is_missing(config, key):
-            raise InputError(f"{key}=... is missing; it has no default")
+    missing = sorted(str(key) for key in config if OmegaConf.is_missing(config, key))
+    if missing:
+        raise InputError(f"{missing[0]}=... is missing; it has no default")
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     none_chosen: dict[str, Any] = {group: {} for group in LISTS}
@@ -153,7 +153,7 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     """Hydra's error as one line, with near matches where a name was wrong."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, wanted = str(error.missing_cfg_file).rpartition("/")
-        return f"no {group} named {wanted!r}{hint(wanted, error.options)}"
+        return f"no {group} named {wanted!r}{hint(wanted, map(str, error.options))}"
     unknown = re.search(r"Could not (?:override|append to|delete) '([^']+)'", str(error))
     if unknown:
         parent, _, key = unknown[1].replace("/", ".").rpartition(".")

@@ -53,7 +53,7 @@ def list_frames(data: Any) -> list[Any]:
         if not paths:
             raise BadSample("empty folder", f"{folder} holds no pictures")
         return paths
-    if isinstance(data, Sequence) or isinstance(data, np.ndarray):
+    if isinstance(data, (Sequence, np.ndarray)):
         if len(data) == 0:
             raise BadSample("no pictures", "a list of pictures is empty; it needs at least one")
         return list(data)

@@ -39,12 +39,17 @@ class InterleavedModel(nn.Module):
         projected: Tensor = self.projector(self.vision_encoder(normal))
         return projected
 
+    def adapter(self, kind: str) -> ModalityAdapter:
+        adapter = self.modality[kind]
+        assert isinstance(adapter, ModalityAdapter)
+        return adapter
+
     def embed(self, batch: Batch) -> Tensor:
         """Token embeddings with every visual in its place: (B, T, D)."""
         seen = self.see(batch.pixels)
         counts = [shown.views for shown in batch.shown]
         views = seen[: sum(counts)].split(counts)
-        features = [self.modality[s.kind].merge(v, s.meta) for s, v in zip(batch.shown, views, strict=True)]
+        features = [self.adapter(s.kind).merge(v, s.meta) for s, v in zip(batch.shown, views, strict=True)]
         nothing = seen[:0].flatten(0, 1)  # keeps the vision tower in the graph when no one shows a picture
         return scatter(self.llm.embed(batch.ids), batch.slots, torch.cat([nothing, *features]))
 

@@ -56,4 +56,5 @@ def optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
 
 def schedule(optimizer: torch.optim.Optimizer, stage: Stage, steps: int) -> LambdaLR:
     """Linear warm-up, then a cosine to zero at ``steps``."""
-    return get_cosine_schedule_with_warmup(optimizer, round(stage.warmup * steps), steps)
+    rates: LambdaLR = get_cosine_schedule_with_warmup(optimizer, round(stage.warmup * steps), steps)
+    return rates

@@ -45,8 +45,8 @@ def shard(model: InterleavedModel, mesh: DeviceMesh, dtype: torch.dtype = torch.
 def full_state(model: nn.Module) -> dict[str, Tensor]:
     """All weights on the CPU, gathered from every rank: a collective that each rank must call; rank 0 gets the dict."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    state: dict[str, Tensor] = get_model_state_dict(model, options=options)
-    return state
+    state = get_model_state_dict(model, options=options)
+    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
 def world() -> tuple[int, int]:

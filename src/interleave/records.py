@@ -20,7 +20,9 @@ def read_json(path: str | Path) -> list[dict[str, Any]]:
         raise InputError(f"annotation file {path} does not exist")
     text = path.read_text(encoding="utf-8")
     try:
-        records = [json.loads(x) for x in text.splitlines() if x.strip()] if path.suffix == ".jsonl" else json.loads(text)
+        records = (
+            [json.loads(x) for x in text.splitlines() if x.strip()] if path.suffix == ".jsonl" else json.loads(text)
+        )
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
     if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
@@ -83,7 +85,7 @@ def _paths(value: Any, root: Path) -> list[Path]:
 
 def _turn(turn: Mapping[str, Any]) -> Turn:
     role, value = turn.get("from"), turn.get("value")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise BadSample("unknown role", f"role {role!r} is none of {', '.join(sorted(ROLES))}")
     if not isinstance(value, str):
         raise BadSample("no text", f"the {role} turn has no text")

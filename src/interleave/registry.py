@@ -144,7 +144,8 @@ def _import_file(name: str) -> None:
     if getattr(sys.modules.get(module_name), "__file__", None) == str(path):
         return
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module
     spec.loader.exec_module(module)

@@ -73,9 +73,9 @@ def curves(run: Path) -> str | None:
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7, 2.8), layout="constrained")
         axes = figure.subplots()
-        for (name, points), style in zip(series.items(), ({}, {"marker": "o", "markersize": 3}), strict=True):
+        for (name, points), marker in zip(series.items(), ("", "o"), strict=True):
             if points:
-                axes.plot(*zip(*points, strict=True), label=name, **style)
+                axes.plot(*zip(*points, strict=True), label=name, marker=marker, markersize=3)
         axes.set(xlabel="step", ylabel="loss per token", yscale="log")
         axes.legend(frameon=False)
         buffer = io.BytesIO()
