@@ -35,7 +35,7 @@ def mini(folder: Path) -> list[str]:
         (["train", "trainr=cpu"], "interleave train has no group or option 'trainr'; did you mean 'trainer'?"),
         (["train", "trainer.max_stepz=3"], "trainer has no option 'max_stepz'; did you mean 'max_steps'?"),
         (["train", "modality.vidoe.frames=3"], "modality has no part 'vidoe'; did you mean 'video'?"),
-        (["train", "modality.video.frame=3"], "modality.video has no option 'frame'; did you mean 'frames'?"),
+        (["train", "modality.video.frame=3"], "modality.video has no option 'frame'; did you mean 'frames'"),
         (["train", "llm=qwen2", "llm.pth=x"], "llm has no option 'pth'; did you mean 'path'?"),
         (["train", "modality.video.frames=many"], "modality.video.frames is 'many': input should be a valid integer"),
         (["train", "modality.video.reader=avi"], "modality.video.reader is 'avi': input should be 'pyav' or 'decord'"),
@@ -92,6 +92,8 @@ def test_lists_choose_parts_and_experiments_choose_lists() -> None:
     assert set(compose("train", [])["task"]) == set()
     assert set(compose("train", ["experiment=quickstart"])["task"]) == {"mini"}
     assert set(compose("train", ["experiment=quickstart", "modality=[image]"])["modality"]) == {"image"}
+    with pytest.raises(il.InputError, match="modality has no part 'vidoe'; did you mean 'video'"):
+        compose("train", ["+modality.vidoe.frames=3"])
 
 
 PLUGIN = '''

@@ -142,7 +142,8 @@ def test_multipatch_reads_row_by_row_over_all_tiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "tiling"), [((90, 50), (1, 2)), ((50, 90), (2, 1)), ((64, 64), (2, 2)), ((200, 60), (1, 3))]
+    ("size", "tiling"),
+    [((64, 20), (1, 2)), ((20, 64), (2, 1)), ((64, 64), (2, 2)), ((200, 60), (1, 4)), ((9, 9), (1, 1))],
 )
 def test_the_tiling_follows_the_picture(size: tuple[int, int], tiling: tuple[int, int]) -> None:
     adapter = il.modalities.build({"name": "multipatch"}, vision=il.VisionSpec(32, 4))

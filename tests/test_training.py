@@ -89,7 +89,8 @@ def test_groups_decay_matrices_alone_at_the_rate_of_their_part(assembly: Assembl
     freeze(assembly.model, stage)
     groups = optimizer(assembly.model, stage).param_groups
     assert [(g["name"], g["lr"], g["weight_decay"]) for g in groups] == [
-        ("projector", 1e-2, 0.1), ("projector", 1e-2, 0.0), ("llm", 1e-3, 0.1), ("llm", 1e-3, 0.0),
+        ("projector/matrices", 1e-2, 0.1), ("projector/vectors", 1e-2, 0.0),
+        ("llm/matrices", 1e-3, 0.1), ("llm/vectors", 1e-3, 0.0),
     ]  # fmt: skip
     assert all((p.ndim > 1) == (g["weight_decay"] > 0) for g in groups for p in g["params"])
 

@@ -88,7 +88,7 @@ def _records(scene: Scene, folder: Path, name: str, scenario: str, split: str) -
     shown = "<image>" * (len(scene.pictures) if scenario == "multi_image" else 1)
     asked = [scene.questions] if split == "train" else [[q] for q in scene.questions]
     records = []
-    for questions in asked:
+    for number, questions in enumerate(asked):
         turns = []
         for i, question in enumerate(questions):
             turns.append({"from": "human", "value": (shown if i == 0 else "") + question.text})
@@ -96,7 +96,7 @@ def _records(scene: Scene, folder: Path, name: str, scenario: str, split: str) -
         last = questions[-1]
         records.append(
             {
-                "id": f"{Path(name).name}-{last.form}",
+                "id": f"{Path(name).name}-{number}",
                 **media,
                 "conversations": turns,
                 "metadata": {

@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -130,8 +130,15 @@ def _plain(config: DictConfig) -> dict[str, Any]:
         raise InputError(f"{missing[0]}=... is missing; it has no default")
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    none_chosen: dict[str, Any] = {group: {} for group in LISTS}
-    return none_chosen | {str(k): v for k, v in container.items()}
+    return {str(k): v for k, v in container.items()} | {g: _chosen(g, container.get(g) or {}) for g in LISTS}
+
+
+def _chosen(group: str, members: dict[str, Any]) -> dict[str, Any]:
+    """An experiment may set options of a member that the user then did not choose: that one has no name, and goes."""
+    for member, node in members.items():
+        if "name" not in node and member not in GROUPS[group]:
+            raise InputError(f"{group} has no part {member!r}{hint(member, GROUPS[group])}")
+    return {member: node for member, node in members.items() if "name" in node}
 
 
 def _plugins_of(overrides: Sequence[str]) -> list[str]:
@@ -151,9 +158,10 @@ def _parse(overrides: Sequence[str]) -> Any:
 
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     """Hydra's error as one line, with near matches where a name was wrong."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, wanted = str(error.missing_cfg_file).rpartition("/")
-        return f"no {group} named {wanted!r}{hint(wanted, map(str, error.options))}"
+    absent = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", str(error))
+    if absent:
+        group, wanted = absent.groups()
+        return f"no {group} named {wanted!r}{hint(wanted, GlobalHydra.instance().config_loader().get_group_options(group))}"
     unknown = re.search(r"Could not (?:override|append to|delete) '([^']+)'", str(error))
     if unknown:
         parent, _, key = unknown[1].replace("/", ".").rpartition(".")

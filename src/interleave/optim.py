@@ -45,12 +45,13 @@ def optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
     groups = []
     for part in PARTS:
         learning = [p for p in model.get_submodule(part).parameters() if p.requires_grad]
-        for decay, chosen in (
-            (stage.weight_decay, [p for p in learning if p.ndim > 1]),
-            (0.0, [p for p in learning if p.ndim <= 1]),
+        for kind, decay, chosen in (
+            ("matrices", stage.weight_decay, [p for p in learning if p.ndim > 1]),
+            ("vectors", 0.0, [p for p in learning if p.ndim <= 1]),
         ):
             if chosen:
-                groups.append({"params": chosen, "lr": stage.lr[part], "weight_decay": decay, "name": part})
+                name = f"{part}/{kind}"
+                groups.append({"params": chosen, "lr": stage.lr[part], "weight_decay": decay, "name": name})
     return torch.optim.AdamW(groups, betas=stage.betas)
 
 
