@@ -83,6 +83,13 @@ def seeds(session: nox.Session) -> None:
 
 
 @nox.session
+def bugs(session: nox.Session) -> None:
+    """Eight bugs put in on purpose: each must turn a test red."""
+    install(session)
+    python(session, "tests/bugs.py")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Numbers on speed and memory."""
     install(session)

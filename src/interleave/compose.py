@@ -30,6 +30,9 @@ from .types import InputError
 LISTS = ("modality", "dataset", "task")
 """Groups that are chosen as lists; each member has a node of its own below the group's."""
 
+FOLDER = "INTERLEAVE_RUN"
+"""The environment variable that tells a run's other processes its folder."""
+
 Action = Callable[[Mapping[str, Any]], Any]
 
 
@@ -51,11 +54,14 @@ def run(name: str, arguments: Sequence[str], action: Action) -> None:
     if any(a.startswith("-") for a in arguments):
         prepare(arguments)
         _run_hydra(name, arguments, action)
-    else:
-        config = compose(name, arguments)
-        if "run" in config:  # processes that Lightning starts for other devices must find the same folder
-            os.environ.setdefault("INTERLEAVE_RUN", str(config["run"]))
+        return
+    config = compose(name, arguments)
+    before = os.environ.get(FOLDER)
+    os.environ[FOLDER] = str(config.get("run", ""))  # for the processes that Lightning starts for other devices
+    try:
         action(config)
+    finally:
+        os.environ.pop(FOLDER) if before is None else os.environ.update({FOLDER: before})
 
 
 def prepare(overrides: Sequence[str]) -> None:

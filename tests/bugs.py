@@ -1,0 +1,83 @@
+"""Eight bugs that multimodal training code really has, put in one at a time: each must turn a test red.
+
+    python tests/bugs.py
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+
+
+class Bug(NamedTuple):
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+BUGS = [
+    Bug(
+        "document mask off", "interleave/attention.py",
+        "torch.unique_consecutive(row, return_counts=True)[1].tolist()", "[len(row)]", "test_packing.py",
+    ),
+    Bug("tile order swapped", "interleave_plugins/modality/multipatch.py", ".transpose(1, 2)", "", "test_media.py"),
+    Bug(
+        "slot offset lost", "interleave/collate.py",
+        "example.slots + b * length + start", "example.slots + b * length", "test_packing.py",
+    ),
+    Bug(
+        "vision detached on text-only batches", "interleave/model.py",
+        "seen[:0].flatten(0, 1)", "seen[:0].flatten(0, 1).detach()", "test_packing.py",
+    ),
+    Bug("positions not reset", "interleave/collate.py", "torch.arange(n)", "torch.arange(start, start + n)", "test_packing.py"),
+    Bug(
+        "special tokens allowed in user text", "interleave/render.py",
+        "self.add(part, learn, special=False)", "self.add(part, learn)", "test_render.py",
+    ),
+    Bug(
+        "end of turn not learned", "interleave/render.py",
+        "self.add(self.chat.close(turn.role), learn)", "self.add(self.chat.close(turn.role))", "test_render.py",
+    ),
+    Bug(
+        "loss divided per micro-batch", "interleave/module.py",
+        "        return loss\n", "        return loss / count\n", "test_training.py",
+    ),
+]  # fmt: skip
+
+
+def caught(bug: Bug) -> str | None:
+    """The first test that fails with the bug in a copy of the code; None where all pass."""
+    with tempfile.TemporaryDirectory() as name:
+        site = Path(name, "site")
+        shutil.copytree(ROOT / "src" / "interleave", site / "interleave")
+        shutil.copytree(ROOT / "conf", site / "interleave" / "conf")
+        shutil.copytree(ROOT / "plugins", site / "interleave_plugins")
+        shutil.copytree(ROOT / "tests", Path(name, "tests"))
+        path = site / bug.file
+        text = path.read_text()
+        assert text.count(bug.right) == 1, f"{bug.file} has {text.count(bug.right)} places for {bug.name!r}"
+        path.write_text(text.replace(bug.right, bug.wrong))
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{bug.tests}"]
+        done = subprocess.run(
+            command, cwd=name, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True
+        )
+        failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        return failed[0] if failed else None
+
+
+def main() -> int:
+    results = {bug.name: caught(bug) for bug in BUGS}
+    for name, test in results.items():
+        print(f"{name}: {test or 'NOT CAUGHT'}")
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
