@@ -188,11 +188,11 @@ SCENARIOS: Mapping[str, Callable[[Generator, str], Scene]] = {
     f.__name__: f for f in (single_image, multi_image, video, scene3d, multi_patch)
 }
 SHARES: Mapping[str, float] = {
-    "single_image": 0.3,
-    "multi_image": 1.3,
-    "video": 0.45,
-    "scene3d": 0.45,
-    "multi_patch": 2.5,
+    "single_image": 0.25,
+    "multi_image": 1.2,
+    "video": 0.65,
+    "scene3d": 0.65,
+    "multi_patch": 2.25,
 }
-"""Of the training scenes, relative to an even share: motion and space are learned from fewer."""
+"""Of the training scenes, relative to an even share: digits need most, and single squares least."""
 HELD_OUT = ("scene3d", "held_out_colour")
