@@ -1,6 +1,6 @@
 """Packed rows against padded ones, and the loss head in chunks: seconds a step and peak memory.
 
-    python benchmarks/packing.py
+python benchmarks/packing.py
 """
 
 import resource
@@ -71,7 +71,9 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     taken = seconds(lambda: next_token_loss(hidden, labels, head)[0].backward())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    print(f"\nloss head, 4096 tokens, 30% supervised, vocabulary 151,936: {taken:.1f} s, {peak:.0f} MiB above the start")
+    print(
+        f"\nloss head, 4096 tokens, 30% supervised, vocabulary 151,936: {taken:.1f} s, {peak:.0f} MiB above the start"
+    )
 
 
 if __name__ == "__main__":

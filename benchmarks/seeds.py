@@ -1,6 +1,6 @@
 """The quickstart with several seeds: accuracy of each group, mean and spread, and wall time.
 
-    python benchmarks/seeds.py [--seeds 0 1 2] [OVERRIDES]
+python benchmarks/seeds.py [--seeds 0 1 2] [OVERRIDES]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Eight bugs that multimodal training code really has, put in one at a time: each must turn a test red.
 
-    python tests/bugs.py
+python tests/bugs.py
 """
 
 import os
@@ -36,7 +36,10 @@ BUGS = [
         "vision detached on text-only batches", "interleave/model.py",
         "seen[:0].flatten(0, 1)", "seen[:0].flatten(0, 1).detach()", "test_packing.py",
     ),
-    Bug("positions not reset", "interleave/collate.py", "torch.arange(n)", "torch.arange(start, start + n)", "test_packing.py"),
+    Bug(
+        "positions not reset", "interleave/collate.py",
+        "torch.arange(n)", "torch.arange(start, start + n)", "test_packing.py",
+    ),
     Bug(
         "special tokens allowed in user text", "interleave/render.py",
         "self.add(part, learn, special=False)", "self.add(part, learn)", "test_render.py",

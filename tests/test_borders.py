@@ -16,7 +16,7 @@ LAYERS = [
     {"media"},
     {"interfaces"},
     {"registry", "render", "collate", "attention", "loss", "model", "records"},
-    {"generate", "parallel", "optim", "module", "data", "checkpoint"},
+    {"generate", "parallel", "optim", "module", "data", "checkpoint", "progress"},
     {"build"},
     {"lm"},
     {"evaluate"},

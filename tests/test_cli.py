@@ -96,38 +96,6 @@ def test_lists_choose_parts_and_experiments_choose_lists() -> None:
         compose("train", ["+modality.vidoe.frames=3"])
 
 
-PLUGIN = '''
-import numpy as np
-from interleave import ModalityAdapter, VisionSpec, Visual, load_image, modalities
-
-@modalities.register("depth_in_a_test")
-class Depth(ModalityAdapter):
-    """far: the depth that becomes white."""
-
-    def __init__(self, vision: VisionSpec, far: float = 10.0) -> None:
-        super().__init__(vision)
-        self.far = far
-
-    def prepare(self, data):
-        return Visual("depth_in_a_test", self.views([load_image(np.zeros((4, 4, 3), np.uint8))]), [self.vision.grid**2])
-
-    def example(self):
-        return None
-'''
-
-
-def test_a_plugin_file_needs_no_yaml(tmp_path: Path) -> None:
-    path = tmp_path / "depth.py"
-    path.write_text(PLUGIN)
-    try:
-        chosen = ["modality=[image,depth_in_a_test]", "modality.depth_in_a_test.far=20"]
-        config = compose("train", [f"plugins=[{path}]", *chosen])
-        assert config["modality"]["depth_in_a_test"] == {"name": "depth_in_a_test", "far": 20}
-        assert config["plugins"] == [str(path)]
-    finally:
-        il.modalities._classes.pop("depth_in_a_test")
-
-
 def test_every_stage_trainer_logger_and_callback_composes() -> None:
     for group in ("stage", "trainer", "logger", "callbacks"):
         for path in (ROOT / "conf" / group).glob("*.yaml"):
@@ -139,7 +107,7 @@ def test_every_stage_trainer_logger_and_callback_composes() -> None:
 )
 def test_a_run_leaves_what_can_be_resumed_evaluated_and_asked(logger: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    arguments = [*TINY, *mini(tmp_path / "mini"), *logger.split(), "callbacks.checkpoint.every_n_train_steps=1"]
+    arguments = [*TINY, *mini(tmp_path / "mini"), *logger.split()]
     assert main(["train", *arguments, f"run={run}"]) == 0
     assert (run / "model.safetensors").exists()
     assert (run / "checkpoints" / "last.ckpt").exists()
@@ -158,16 +126,27 @@ def test_a_run_leaves_what_can_be_resumed_evaluated_and_asked(logger: str, tmp_p
         assert isinstance(il.load(run).chat("hi", max_new_tokens=3), str)
 
 
-def test_fsdp_over_two_processes_from_the_command_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_fsdp_over_two_processes_from_the_command_line(precision: str, tmp_path: Path) -> None:
     """Lightning starts the second process by itself; both find one folder, and what they leave loads on one device."""
     run = tmp_path / "run"
-    devices = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true",
-               "checkpoint_activations=true"]  # fmt: skip
-    command = [sys.executable, "-m", "interleave.cli", "train", *TINY, *mini(tmp_path / "mini"), *devices, f"run={run}"]
+    devices = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2", f"trainer.precision={precision}"]
+    settings = [
+        *TINY,
+        *mini(tmp_path / "mini"),
+        *devices,
+        "checkpoint_activations=true",
+        f"run={run}",
+        "trainer.val_check_interval=1",
+    ]
     environment = {k: v for k, v in os.environ.items() if k != "INTERLEAVE_RUN"} | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert isinstance(il.load(run).chat("hi", max_new_tokens=3), str)
+    command = [sys.executable, "-m", "interleave.cli", "train"]
+    for more in ([], ["trainer.max_steps=3", f"resume={run}"]):
+        done = subprocess.run(
+            [*command, *settings, *more], capture_output=True, text=True, timeout=240, env=environment, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert isinstance(il.load(run).chat("hi", max_new_tokens=3), str)
 
 
 def wandb_arguments(sweep: dict[str, Any], chosen: dict[str, Any]) -> list[str]:

@@ -87,13 +87,18 @@ def test_a_loader_resumes_at_any_batch(taken: int, bad: set[int]) -> None:
         assert expected.cursor == found.cursor
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_ranks_share_an_epoch_out(assembly: Assembly, world: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    for rank in range(world):
-        monkeypatch.setattr("interleave.parallel.world", lambda rank=rank: (rank, world))
-        seen += numbers(assembly, list(PackedLoader(source(assembly, Numbers(23)), BUDGET, None)))
-    assert Counter(seen) == Counter(range(23))
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize("start", [0, 5])
+def test_ranks_share_the_order_out(world: int, start: int) -> None:
+    ranks = [islice(_Order(23, 7, (), start, rank, world).positions(), 24 // world) for rank in range(world)]
+    assert sorted(p for rank in ranks for p in rank) == list(range(start, start + 24 // world * world))
+
+
+def test_every_rank_validates_on_everything(assembly: Assembly, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interleave.parallel.world", lambda: (1, 2))
+    assert Counter(numbers(assembly, list(PackedLoader(source(assembly, Numbers(23)), BUDGET, None)))) == Counter(
+        range(23)
+    )
 
 
 def test_bad_samples_are_named_and_counted_and_not_replaced(

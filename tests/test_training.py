@@ -132,6 +132,16 @@ def test_activation_checkpointing_changes_nothing_but_memory(assembly: Assembly)
     assert blocks(assembly.model)
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_half_precision_gives_nearly_the_same_loss(assembly: Assembly, precision: Any) -> None:
+    batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision)
+    loss, count = assembly.model.loss(batch)
+    expected = (loss / count).item()
+    run = trainer(2, precision=precision)
+    run.fit(LitInterleaved(assembly.model, STAGE), loader(batch))
+    assert run.callback_metrics["train/loss"].item() == pytest.approx(expected, rel=0.05)
+
+
 class Endless(il.Dataset):
     def __len__(self) -> int:
         return 40

@@ -38,8 +38,6 @@ def _quieten() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # loader workers fork after the tokenizer was used
     warnings.filterwarnings("ignore", module=r"lightning\.|torch\.")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def train(arguments: Sequence[str]) -> None:

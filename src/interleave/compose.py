@@ -167,7 +167,8 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     absent = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", str(error))
     if absent:
         group, wanted = absent.groups()
-        return f"no {group} named {wanted!r}{hint(wanted, GlobalHydra.instance().config_loader().get_group_options(group))}"
+        options = GlobalHydra.instance().config_loader().get_group_options(group)
+        return f"no {group} named {wanted!r}{hint(wanted, options)}"
     unknown = re.search(r"Could not (?:override|append to|delete) '([^']+)'", str(error))
     if unknown:
         parent, _, key = unknown[1].replace("/", ".").rpartition(".")

@@ -98,9 +98,9 @@ class _Rendered(TorchDataset[Example | BadSample]):
 
 
 class PackedLoader:
-    """One rank's batches. Endless in training; one pass without shuffling where ``seed`` is None.
+    """One rank's batches. Endless in training; where ``seed`` is None, one pass in order, the same on every rank.
 
-    All ranks walk the same shuffled order, each takes every ``world``-th sample of it. The cursor of a batch says how
+    In training all ranks walk the same shuffled order, each takes every ``world``-th sample of it. The cursor of a batch says how
     far the walk had come and which samples were waiting in the packer, so that a resumed run makes the same batches.
     """
 
@@ -113,7 +113,8 @@ class PackedLoader:
         self.cursor: Mapping[str, Any] = {"next": 0, "waiting": []}
 
     def __iter__(self) -> Iterator[Batch]:
-        rank, world = parallel.world()
+        # validation is the same on every rank: unequal numbers of batches would leave FSDP's collectives waiting
+        rank, world = (0, 1) if self.seed is None else parallel.world()
         packer = Packer(self.budget.rows, self.budget.length, self.budget.views)
         again: list[int] = list(self.cursor["waiting"])
         start = int(self.cursor["next"])

@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning import Trainer, seed_everything
+import wandb
+from lightning import seed_everything
 from rich.console import Console
 from rich.table import Table
 
 from . import parallel
 from .build import assemble, build_data, build_module, build_tasks, build_trainer
 from .checkpoint import last_checkpoint, save_config, save_weights
-from .data import InterleavedData
 from .evaluate import evaluate, table
 from .lm import load
 from .module import LitInterleaved
 from .optim import PARTS
 from .report import write_report
 
-log = logging.getLogger(__name__)
+for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
+    logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def train(config: Mapping[str, Any]) -> Path:
@@ -35,7 +36,11 @@ def train(config: Mapping[str, Any]) -> Path:
     if trainer.is_global_zero:
         save_config(run, config)
         Console().print(parts_table(module))
-    fit(trainer, module, data, resume)
+    trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+    if trainer.checkpoint_callback:
+        trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    if wandb.run is not None:  # the next job of a sweep in this process is a run of its own
+        wandb.finish()
     state = parallel.full_state(module.model)
     if not trainer.is_global_zero:
         return run
@@ -51,10 +56,6 @@ def train(config: Mapping[str, Any]) -> Path:
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f'model:  {run}\nchat:   interleave chat {run} PICTURE "QUESTION"', soft_wrap=True)
     return run
-
-
-def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, resume: Path | None) -> None:
-    trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
 
 
 def parts_table(module: LitInterleaved) -> Table:
