@@ -113,7 +113,7 @@ class PackedLoader:
         self.cursor: Mapping[str, Any] = {"next": 0, "waiting": []}
 
     def __iter__(self) -> Iterator[Batch]:
-        # validation is the same on every rank: unequal numbers of batches would leave FSDP's collectives waiting
+        # unequal numbers of validation batches would leave FSDP's collectives waiting
         rank, world = (0, 1) if self.seed is None else parallel.world()
         packer = Packer(self.budget.rows, self.budget.length, self.budget.views)
         again: list[int] = list(self.cursor["waiting"])

@@ -1,6 +1,7 @@
 """A training run from a composed config to a folder that can be loaded, evaluated and talked to."""
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ from . import parallel
 from .build import assemble, build_data, build_module, build_tasks, build_trainer
 from .checkpoint import last_checkpoint, save_config, save_weights
 from .evaluate import evaluate, table
+from .interfaces import Task
 from .lm import load
 from .module import LitInterleaved
 from .optim import PARTS
 from .report import write_report
+from .types import Media
 
 for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -54,8 +57,19 @@ def train(config: Mapping[str, Any]) -> Path:
             console.print(table(results, task))
         report = write_report(run, tasks, time.time() - started)
         console.print(f"report: {report}", soft_wrap=True)
-    console.print(f'model:  {run}\nchat:   interleave chat {run} PICTURE "QUESTION"', soft_wrap=True)
+    console.print(f"model:  {run}\nchat:   {chat_command(run, tasks)}", soft_wrap=True, markup=False, highlight=False)
     return run
+
+
+def chat_command(run: Path, tasks: Mapping[str, Task]) -> str:
+    """A line to copy: it asks the first item of the first task, where that lies in files."""
+    for task in tasks.values():
+        parts = task.sample(task.records()[0]).turns[-1].content
+        media = [part for part in parts if isinstance(part, Media)]
+        if all(isinstance(m.data, (str, Path)) for m in media):
+            question = "".join(part for part in parts if isinstance(part, str)).strip()
+            return shlex.join(["interleave", "chat", str(run), *(f"{m.kind}:{m.data}" for m in media), question])
+    return f"interleave chat {run} PICTURE QUESTION"
 
 
 def parts_table(module: LitInterleaved) -> Table:
