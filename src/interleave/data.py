@@ -100,8 +100,9 @@ class _Rendered(TorchDataset[Example | BadSample]):
 class PackedLoader:
     """One rank's batches. Endless in training; where ``seed`` is None, one pass in order, the same on every rank.
 
-    In training all ranks walk the same shuffled order, each takes every ``world``-th sample of it. The cursor of a batch says how
-    far the walk had come and which samples were waiting in the packer, so that a resumed run makes the same batches.
+    In training all ranks walk the same shuffled order, each takes every ``world``-th sample of it. The cursor of a
+    batch says how far the walk had come and which samples were waiting in the packer, so that a resumed run makes the
+    same batches.
     """
 
     def __init__(self, source: Source, budget: Budget, seed: int | None, workers: int = 0, cache: bool = False) -> None:
