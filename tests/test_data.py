@@ -121,6 +121,16 @@ def test_a_set_of_bad_samples_alone_stops_the_run(assembly: Assembly) -> None:
         next(iter(too_long))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_that_no_sample_can_help_stops_the_run_in_one_line(assembly: Assembly, workers: int) -> None:
+    class Unknown(Numbers):
+        def __getitem__(self, index: int) -> il.Sample:
+            return talk(il.Media("smell", None))
+
+    with pytest.raises(il.InputError, match=r"^the model has no modality 'smell'\. Known: image.*scene3d, video$"):
+        next(iter(PackedLoader(source(assembly, Unknown(3)), BUDGET, 0, workers)))
+
+
 def test_no_samples_at_all(assembly: Assembly) -> None:
     with pytest.raises(il.InputError, match="no samples in numbers"):
         PackedLoader(source(assembly, Numbers(0)), BUDGET, 0)

@@ -41,14 +41,16 @@ class Source:
     def __len__(self) -> int:
         return sum(len(d) for d in self.datasets.values())
 
-    def example(self, index: int) -> Example | BadSample:
-        """Of the data sets one after another. A sample that cannot be used comes back as the reason."""
+    def example(self, index: int) -> Example | InputError:
+        """Of the data sets one after another. An error comes back as a value: it must pass from worker to loader."""
         for name, dataset in self.datasets.items():
             if index < len(dataset):
                 try:
                     return _supervised(render(dataset[index], self.adapters, self.chat))
                 except BadSample as bad:
                     return BadSample(bad.reason, f"{name}[{index}]: {bad.message}")
+                except InputError as error:
+                    return error
             index -= len(dataset)
         raise IndexError(index)
 
@@ -81,14 +83,14 @@ class Skipped:
         return f"{self.reasons.total()} samples skipped: {reasons}"
 
 
-class _Rendered(TorchDataset[Example | BadSample]):
+class _Rendered(TorchDataset[Example | InputError]):
     """What DataLoader's workers run. ``cache`` keeps examples, for small sets that are read many times."""
 
     def __init__(self, source: Source, cache: bool) -> None:
         self.source, self.cache = source, cache
-        self.kept: dict[int, Example | BadSample] = {}
+        self.kept: dict[int, Example | InputError] = {}
 
-    def __getitem__(self, index: int) -> Example | BadSample:
+    def __getitem__(self, index: int) -> Example | InputError:
         if index in self.kept:
             return self.kept[index]
         example = self.source.example(index)
@@ -132,10 +134,10 @@ class PackedLoader:
             while packer.waiting:
                 yield self._batch(packer, start)
 
-    def _offer(self, packer: Packer, position: int, item: Example | BadSample) -> bool:
+    def _offer(self, packer: Packer, position: int, item: Example | InputError) -> bool:
         """Whether the packer took it; what it cannot take is left out by name."""
         try:
-            if isinstance(item, BadSample):
+            if isinstance(item, InputError):
                 raise item
             packer.add(position, item)
         except BadSample as bad:
@@ -150,7 +152,7 @@ class PackedLoader:
 
     def _examples(
         self, again: Sequence[int], start: int, rank: int, world: int
-    ) -> Iterator[tuple[int, Example | BadSample]]:
+    ) -> Iterator[tuple[int, Example | InputError]]:
         """(position in the order, example) for the waiting ones, then onwards from ``start``."""
         order = _Order(len(self.source), self.seed, again, start, rank, world)
         # the sampler runs ahead of the workers, so positions are walked a second time beside the results

@@ -50,7 +50,10 @@ def sample_from_llava(
         turns = turns[:-1]
     found = sum(text.count(PLACEHOLDER) for turn in turns for text in turn.content if isinstance(text, str))
     if found != len(media):
-        raise BadSample("placeholders", f"{found} {PLACEHOLDER} placeholders for {len(media)} pieces of media")
+        raise BadSample(
+            "placeholders",
+            f"{found} {PLACEHOLDER} placeholders for {len(media)} pieces of media; there must be one for each",
+        )
     waiting = iter(media)
     filled = [Turn(t.role, [part for text in t.content for part in place(str(text), waiting)]) for t in turns]
     _check(filled, reply)
