@@ -100,7 +100,7 @@ def test_digits_are_legible_in_the_tiles_and_not_in_the_overview() -> None:
         LogisticRegression(max_iter=500).fit(x[:cut], labels[:cut]).score(x[cut:], labels[cut:]) for x in (full, half)
     ]
     assert accuracy[0] > 0.85
-    assert accuracy[1] < 0.3
+    assert accuracy[1] < 0.35
 
 
 def test_splits_share_no_file_and_no_scene(tmp_path: Path) -> None:

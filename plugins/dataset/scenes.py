@@ -88,7 +88,7 @@ def single_image(rng: Generator, split: str) -> Scene:
 def multi_image(rng: Generator, split: str) -> Scene:
     """Two pictures and what the second has more than the first, or three of which one shows a square."""
     colours, cells = _colours(rng, 3), _cells(rng, 3)
-    if rng.random() < 2 / 3:
+    if rng.random() < 4 / 5:
         squares = [(0, 1), (0, 1, 2)]
         question = Question("new", "What is new?", CELLS[cells[2]], 1 / 16)
     else:
@@ -168,9 +168,9 @@ def _plate(rng: Generator, digit: NDArray[np.float64]) -> Picture:
     At half the size the stipple averages out, and what it leaves drowns in the plate's own noise, whose grain is two
     pixels wide: an overview shows where the plate is and not what it says. At full size both are easily told apart.
     """
-    grain = np.kron(rng.uniform(-32, 32, (CELL // 2, CELL // 2)), np.ones((2, 2)))
+    grain = np.kron(rng.uniform(-24, 24, (CELL // 2, CELL // 2)), np.ones((2, 2)))
     stipple = np.where(np.indices((CELL, CELL)).sum(0) % 2, 1.0, -1.0)
-    plate: Picture = (127.5 + grain + 90 * digit / 16 * stipple).round().astype(np.uint8)
+    plate: Picture = (127.5 + grain + 100 * digit / 16 * stipple).round().astype(np.uint8)
     return plate
 
 
@@ -188,11 +188,11 @@ SCENARIOS: Mapping[str, Callable[[Generator, str], Scene]] = {
     f.__name__: f for f in (single_image, multi_image, video, scene3d, multi_patch)
 }
 SHARES: Mapping[str, float] = {
-    "single_image": 0.25,
-    "multi_image": 1.2,
-    "video": 0.65,
-    "scene3d": 0.65,
-    "multi_patch": 2.25,
+    "single_image": 0.2,
+    "multi_image": 1.1,
+    "video": 0.6,
+    "scene3d": 0.6,
+    "multi_patch": 2.5,
 }
 """Of the training scenes, relative to an even share: digits need most, and single squares least."""
 HELD_OUT = ("scene3d", "held_out_colour")
