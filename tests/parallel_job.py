@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from conftest import rendered, small_config, some_samples, talk
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from interleave import parallel
@@ -48,7 +48,7 @@ def train(strategy: str, ranks: int) -> tuple[list[float], dict[str, torch.Tenso
     strategies: dict[str, Any] = {
         "one": "auto",
         "ddp": DDPStrategy(process_group_backend="gloo"),
-        "fsdp": ModelParallelStrategy(data_parallel_size=ranks, tensor_parallel_size=1),
+        "fsdp": parallel.FSDP2Strategy(),
     }
     trainer = Trainer(
         accelerator="cpu", devices=ranks, strategy=strategies[strategy], max_steps=STEPS, gradient_clip_val=0.5,

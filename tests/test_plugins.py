@@ -57,7 +57,7 @@ def test_a_run_remembers_its_plugins(plugin: Path, tmp_path: Path) -> None:
     small = ["llm.dim=32", "llm.layers=1", "trainer.max_steps=1", "callbacks=default", "callbacks.progress=null"]
     data = [f"dataset.mini.root={tmp_path}/mini", "dataset.mini.scenes=2", "data.length=1024"]
     parts = [f"plugins=[{plugin}]", "modality=[image,video,multipatch,scene3d,depth_in_a_test]"]
-    assert main(["train", *parts, *small, *data, "logger=null", f"run={tmp_path}/run"]) == 0
+    assert main(["train", *parts, *small, *data, "logger=none", f"run={tmp_path}/run"]) == 0
     il.modalities._classes.pop("depth_in_a_test")
     sys.modules.pop("interleave_plugin_depth")
     lm = il.load(tmp_path / "run")

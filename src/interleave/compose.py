@@ -85,7 +85,7 @@ def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
             try:
                 config = hydra.compose(name, list(overrides))
                 return _plain(config)
-            except (HydraException, OmegaConfBaseException) as error:
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
                 raise InputError(_explain(name, overrides, error)) from error
     finally:
         GlobalHydra.instance().clear()

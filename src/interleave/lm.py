@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from .build import Assembly, assemble
@@ -38,7 +39,7 @@ class LM:
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> LM:
-    """A run's folder -> its model, in evaluation mode.
+    """A run's folder -> its model, in evaluation mode, on a GPU where there is one.
 
     overrides: of the parts' options, ``["modality.video.frames=16"]``. Raises InputError.
     """
@@ -53,5 +54,5 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> LM:
     parts = {str(k): v for k, v in container.items()}
     assembly = assemble(parts)
     load_weights(Path(path), assembly.model)
-    assembly.model.eval()
+    assembly.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     return LM(assembly, parts)

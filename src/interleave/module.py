@@ -49,6 +49,8 @@ class LitInterleaved(LightningModule):
                 parameter.grad.mul_(factor)
         self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
         self.log("train/tokens", count)
+        for group in optimizer.param_groups:
+            self.log(f"lr/{group['name']}", group["lr"])
 
     def on_validation_epoch_start(self) -> None:
         self._validation = torch.zeros(2, device=self.device)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
     apply_activation_checkpointing,
@@ -40,6 +41,14 @@ def shard(model: InterleavedModel, mesh: DeviceMesh, dtype: torch.dtype = torch.
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
     register_fsdp_forward_method(model, "loss")
+
+
+class FSDP2Strategy(ModelParallelStrategy):
+    """Lightning's strategy for FSDP2 over all devices; its own "auto" would split tensors within a node."""
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        super().setup_environment()
 
 
 def full_state(model: nn.Module) -> dict[str, Tensor]:

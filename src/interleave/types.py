@@ -114,7 +114,7 @@ class Shown(NamedTuple):
     meta: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning converts a batch to half precision field by field
 class Batch:
     """Examples packed end to end into rows.
 
