@@ -188,11 +188,11 @@ SCENARIOS: Mapping[str, Callable[[Generator, str], Scene]] = {
     f.__name__: f for f in (single_image, multi_image, video, scene3d, multi_patch)
 }
 SHARES: Mapping[str, float] = {
-    "single_image": 0.2,
-    "multi_image": 1.1,
+    "single_image": 0.8,
+    "multi_image": 1.2,
     "video": 0.6,
-    "scene3d": 0.6,
-    "multi_patch": 2.5,
+    "scene3d": 0.8,
+    "multi_patch": 1.6,
 }
-"""Of the training scenes, relative to an even share: digits need most, and single squares least."""
+"""Of the training scenes, relative to an even share: digits need most."""
 HELD_OUT = ("scene3d", "held_out_colour")
