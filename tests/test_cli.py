@@ -51,6 +51,7 @@ def mini(folder: Path) -> list[str]:
         (["train", "plugins=[./nowhere.py]"], "plugin file ./nowhere.py does not exist"),
         (["train", "trainer._target_=os.system"], "_target_ os.system is not allowed; it must begin with one of"),
         (["train", "trainer.accelerator=abacus"], "lightning.Trainer cannot be made: "),
+        (["train", "llm=qwen2"], "llm 'qwen2' needs llm.path, or llm.config with sizes for random weights"),
         (["train", "logger=null"], "Config group override must be a string or a list. Got NoneType"),
         (["train", "resume=nowhere"], "nothing to resume in nowhere: "),
         (["eval"], "model=... is missing; it has no default"),

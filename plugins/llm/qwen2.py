@@ -4,7 +4,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from interleave import llms
+from interleave import InputError, llms
 
 from .causal import PLAIN, CausalLM, TokenizerChat, byte_tokenizer
 
@@ -27,6 +27,8 @@ class Qwen2(CausalLM):
         tokenizer: str | None = None,
         system: str = "You are a helpful assistant.",
     ) -> None:
+        if path is None and config is None:
+            raise InputError("llm 'qwen2' needs llm.path, or llm.config with sizes for random weights")
         words = tokenizer or path
         known = AutoTokenizer.from_pretrained(words) if words else byte_tokenizer([PLAIN, START, END])
         chat = TokenizerChat(known, START + "{role}\n", END + "\n", [END, PLAIN], system)

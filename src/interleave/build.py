@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import ProgressBar
 
 from .data import Budget, InterleavedData, Source
 from .interfaces import ModalityAdapter, Task
@@ -69,7 +70,7 @@ def build_trainer(config: Config) -> Trainer:
         raise InputError(f"trainer.max_steps is {steps!r}; it must be a number of steps, the schedule's length")
     callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node]
     logger = create(config["logger"]) if config["logger"] else False
-    trainer = dict(config["trainer"])
+    trainer = {"enable_progress_bar": any(isinstance(c, ProgressBar) for c in callbacks), **config["trainer"]}
     if isinstance(trainer.get("strategy"), Mapping):
         trainer["strategy"] = create(trainer["strategy"])
     built: Trainer = create(trainer, callbacks=callbacks, logger=logger)
