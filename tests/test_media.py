@@ -1,6 +1,7 @@
 """Opening pictures and videos, and what cannot be opened."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 import interleave as il
+from interleave import media
 from interleave.media import to_view
 
 FRAMES = 20
@@ -32,6 +34,27 @@ def test_readers_give_uniform_frames_and_their_times(reader: str, count: int, tm
     wanted = il.uniform(FRAMES, count)
     assert [round((np.asarray(i).mean() - 10) / 10) for i in images] == wanted
     assert times == pytest.approx([i / 10 for i in wanted])
+
+
+@pytest.mark.parametrize(("lost", "fine"), [(1, True), (5, False)])
+def test_what_decodes_decides_over_what_the_container_claims(
+    lost: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, real = [], media._pass
+
+    def short(container: Any, chosen: Any) -> Any:
+        asked.append(list(chosen))
+        seen, total = real(container, chosen)
+        return seen, total - lost
+
+    monkeypatch.setattr(media, "_pass", short)
+    path = write_video(tmp_path / "a.mp4")
+    if fine:
+        assert len(il.load_frames(path, 4)[0]) == 4
+        assert asked == [il.uniform(FRAMES, 4), il.uniform(FRAMES - lost, 4)]
+    else:
+        with pytest.raises(il.BadSample, match="claims 20 frames and only 15 of them decode"):
+            il.load_frames(path, 4)
 
 
 def test_uniform_is_linspace_rounded_down() -> None:

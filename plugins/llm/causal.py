@@ -30,10 +30,10 @@ class TokenizerChat:
         self._marks = lru_cache(maxsize=256)(self._encode_marks)
 
     def known(self, token: str) -> int:
-        number = self.tokenizer.convert_tokens_to_ids(token)
-        if not isinstance(number, int) or number == self.tokenizer.unk_token_id:
+        number = self.tokenizer.get_vocab().get(token)
+        if number is None:
             raise InputError(f"the tokenizer has no token {token}, which the chat format needs")
-        return number
+        return int(number)
 
     def encode(self, text: str, special: bool) -> list[int]:
         if special:

@@ -88,27 +88,33 @@ def to_view(image: Image.Image, vision: VisionSpec, fit: str) -> Tensor:
 
 
 def _read_pyav(path: Path, count: int) -> tuple[list[Image.Image], list[float]]:
-    """One pass through the file. The frame count of a container is a claim: what decodes decides."""
+    """One pass through the file, and another where the container claimed a few frames more than decode."""
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise BadSample("no video stream", f"{path} has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            clock = stream.average_rate or Fraction(1)
-            total = stream.frames or sum(1 for _ in container.decode(stream))
-            container.seek(0)
-            chosen = set(uniform(total, count))
-            seen = [
-                (frame.to_image(), float(frame.time if frame.time is not None else i / clock))
-                for i, frame in enumerate(container.decode(stream))
-                if i in chosen
-            ]
+            container.streams.video[0].thread_type = "AUTO"
+            claimed = container.streams.video[0].frames or sum(1 for _ in container.decode(video=0))
+            seen, total = _pass(container, uniform(claimed, count))
+            if 0.9 * claimed <= total < claimed:
+                seen, total = _pass(container, uniform(total, count))
     except (av.FFmpegError, OSError) as error:
         raise BadSample("broken video", f"{path} cannot be decoded: {error}") from None
-    if len(seen) < min(count, total) or not seen:
-        raise BadSample("truncated video", f"{path} gives {len(seen)} of the {min(count, total)} frames asked for")
+    if total < 0.9 * claimed or not seen:
+        raise BadSample("truncated video", f"{path} claims {claimed} frames and only {total} of them decode")
     return [image for image, _ in seen], [time for _, time in seen]
+
+
+def _pass(container: Any, chosen: Sequence[int]) -> tuple[list[tuple[Image.Image, float]], int]:
+    """The chosen frames with their times, and the number of all frames."""
+    container.seek(0)
+    rate = container.streams.video[0].average_rate or Fraction(1)
+    seen, total = [], 0
+    for frame in container.decode(video=0):
+        if total in chosen:
+            seen.append((frame.to_image(), float(frame.time if frame.time is not None else total / rate)))
+        total += 1
+    return seen, total
 
 
 def _read_decord(path: Path, count: int) -> tuple[list[Image.Image], list[float]]:
