@@ -61,7 +61,9 @@ def run(name: str, arguments: Sequence[str], action: Action) -> None:
     try:
         action(config)
     finally:
-        os.environ.pop(FOLDER) if before is None else os.environ.update({FOLDER: before})
+        os.environ.pop(FOLDER)
+        if before is not None:
+            os.environ[FOLDER] = before
 
 
 def prepare(overrides: Sequence[str]) -> None:

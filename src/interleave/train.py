@@ -21,7 +21,7 @@ from .lm import load
 from .module import LitInterleaved
 from .optim import PARTS
 from .report import write_report
-from .types import Media
+from .types import BadSample, Media
 
 for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -62,9 +62,12 @@ def train(config: Mapping[str, Any]) -> Path:
 
 
 def chat_command(run: Path, tasks: Mapping[str, Task]) -> str:
-    """A line to copy: it asks the first item of the first task, where that lies in files."""
-    for task in tasks.values():
-        parts = task.sample(task.records()[0]).turns[-1].content
+    """A line to copy: it asks the first item of a task, where that can be read and lies in files."""
+    for task, record in ((t, r) for t in tasks.values() for r in t.records()[:1]):
+        try:
+            parts = task.sample(record).turns[-1].content
+        except BadSample:  # named among the items that could not be asked
+            continue
         media = [part for part in parts if isinstance(part, Media)]
         if all(isinstance(m.data, (str, Path)) for m in media):
             question = "".join(part for part in parts if isinstance(part, str)).strip()
