@@ -13,9 +13,9 @@ from interleave.registry import GROUPS
 
 LAYERS = [
     {"types"},
-    {"media"},
+    {"media", "sample"},
     {"interfaces"},
-    {"registry", "render", "collate", "attention", "loss", "model", "records"},
+    {"registry", "render", "collate", "attention", "loss", "model"},
     {"generate", "parallel", "optim", "module", "data", "checkpoint", "progress"},
     {"build"},
     {"lm"},

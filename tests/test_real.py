@@ -42,7 +42,7 @@ def test_real_records_train_and_are_learned_by_heart(
     else:
         assert "skipped" not in said
         (first, *_) = il.read_json(folder / f"{name}.json")
-        sample = il.sample_from_llava(first, shared / "media", reply=True)
+        sample = il.Sample.from_llava(first, shared / "media", reply=True)
         truth = first["conversations"][-1]["value"]
         assert il.load(tmp_path / "run").reply([sample], max_new_tokens=64) == [truth]
 

@@ -72,7 +72,7 @@ def test_typed_special_tokens_stay_letters_in_a_conversation(assembly: Assembly)
 def test_newlines_of_a_layout_are_special(assembly: Assembly) -> None:
     picture = il.Media("multipatch", assembly.adapters["multipatch"].example())
     (example,) = rendered(assembly, [talk(picture)])
-    newline = assembly.model.llm.chat.known(il.NEWLINE)
+    newline = assembly.model.llm.chat.newline_id
     (visual,) = example.visuals
     assert (example.ids == newline).sum() == list(visual.layout).count(il.NEWLINE) > 0
 

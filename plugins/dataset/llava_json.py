@@ -1,6 +1,6 @@
 """Annotation files in the form of LLaVA and M4-Instruct."""
 
-from interleave import Dataset, Sample, datasets, read_json, sample_from_llava
+from interleave import Dataset, Sample, datasets, read_json
 
 
 @datasets.register("llava_json")
@@ -29,7 +29,7 @@ class LlavaJson(Dataset):
         return len(self.all)
 
     def __getitem__(self, index: int) -> Sample:
-        return sample_from_llava(self.all[index], self.media, self.kinds)
+        return Sample.from_llava(self.all[index], self.media, self.kinds)
 
     def validation(self) -> Dataset | None:
         return LlavaJson(self.validation_path, self.media, **self.kinds) if self.validation_path else None

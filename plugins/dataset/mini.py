@@ -10,12 +10,12 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from interleave import Dataset, Sample, datasets, read_json, sample_from_llava
+from interleave import Dataset, Sample, datasets, read_json
 
 from .scenes import FRAMES, SCENARIOS, SHARES, SPLITS, Picture, Scene
 
 VERSION = 1
-KINDS = {"scene3d": {"several": "scene3d"}, "multi_patch": {"single": "multipatch"}}
+KINDS = {"single_image": {"single": "image"}, "scene3d": {"several": "scene3d"}}
 
 
 @datasets.register("mini")
@@ -52,7 +52,7 @@ class Mini(Dataset):
 
 def to_sample(record: dict[str, Any], folder: Path, reply: bool = False) -> Sample:
     kinds = KINDS.get(record["metadata"]["scenario"], {})
-    return sample_from_llava(record, folder, kinds, reply)
+    return Sample.from_llava(record, folder, kinds, reply)
 
 
 def make(root: Path, scenes: int, seed: int) -> Path:

@@ -1,7 +1,8 @@
 """Causal language models of Transformers in the shape that the spine asks for."""
 
+import re
 from collections.abc import Sequence
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,17 +18,28 @@ PLAIN = "<|endoftext|>"
 class TokenizerChat:
     """A tokenizer of Transformers and the form of a turn.
 
-    opening, closing: around a turn, with ``{role}``. Their special tokens and ``<newline>`` must be known.
+    opening, closing: around a turn, with ``{role}``. begin: before the first one. Their special tokens must be known.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, opening: str, closing: str, stop: Sequence[str], system: str = ""
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        opening: str,
+        closing: str,
+        stop: Sequence[str],
+        system: str = "",
+        begin: str = "",
     ) -> None:
-        tokenizer.add_special_tokens({"additional_special_tokens": [NEWLINE]}, replace_extra_special_tokens=False)
-        self.tokenizer, self.opening, self.closing, self.system = tokenizer, opening, closing, system
+        self.tokenizer, self.opening, self.closing = tokenizer, opening, closing
+        self.system, self.begin = system, begin
+        self.newline_id = max(tokenizer.get_vocab().values()) + 1
         self.stop_ids = [self.known(token) for token in stop]
         self.pad_id = self.known(PLAIN)
-        self._marks = lru_cache(maxsize=256)(self._encode_marks)
+        special = [NEWLINE, *tokenizer.get_added_vocab()]
+        self._special = re.compile("|".join(re.escape(t) for t in sorted(special, key=len, reverse=True)))
+        marks = [p for p in self.pieces(self.open("user") + self.close("user")) if isinstance(p, int)]
+        line = self.encode("\n", special=False)
+        self.format_ids = frozenset(marks + (line if len(line) == 1 else []))
 
     def known(self, token: str) -> int:
         number = self.tokenizer.get_vocab().get(token)
@@ -37,8 +49,18 @@ class TokenizerChat:
 
     def encode(self, text: str, special: bool) -> list[int]:
         if special:
-            return list(self._marks(text))
-        return self._ids(text, split=True)
+            return [i for p in self.pieces(text) for i in ([p] if isinstance(p, int) else self.encode(p, special=False))]
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        assert isinstance(ids, list)
+        return ids
+
+    def pieces(self, template: str) -> list[int | str]:
+        found: list[int | str] = []
+        start = 0
+        for match in self._special.finditer(template):
+            found += [template[start : match.start()], self._number(match[0])]
+            start = match.end()
+        return [piece for piece in [*found, template[start:]] if piece != ""]
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
@@ -49,13 +71,11 @@ class TokenizerChat:
     def close(self, role: str) -> str:
         return self.closing.format(role=role)
 
-    def _encode_marks(self, text: str) -> list[int]:
-        return self._ids(text, split=False)
+    def save(self, folder: Path) -> None:
+        self.tokenizer.save_pretrained(folder)
 
-    def _ids(self, text: str, split: bool) -> list[int]:
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=split)["input_ids"]
-        assert isinstance(ids, list)
-        return ids
+    def _number(self, token: str) -> int:
+        return self.newline_id if token == NEWLINE else self.known(token)
 
 
 def byte_tokenizer(special: Sequence[str]) -> PreTrainedTokenizerFast:
@@ -74,22 +94,25 @@ class CausalLM(nn.Module):
 
     def __init__(self, model: PreTrainedModel, chat: TokenizerChat) -> None:
         super().__init__()
-        needed, table = len(chat.tokenizer), model.get_input_embeddings()
+        table = model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
-        if needed > table.num_embeddings:  # published Qwen models have spare rows, and <newline> lives in one of them
-            model.resize_token_embeddings(needed, mean_resizing=False)
+        if chat.newline_id > table.num_embeddings:
+            model.resize_token_embeddings(chat.newline_id, mean_resizing=False)
         model.set_attn_implementation(register_attention())
         self.model: Any = model
         self.chat = chat
         self.dim: int = model.config.hidden_size
         self.head = model.get_output_embeddings()
+        self.newline = nn.Parameter(torch.empty(self.dim))
+        nn.init.normal_(self.newline, std=getattr(model.config, "initializer_range", 0.02))
 
     def blocks(self) -> list[nn.Module]:
         return list(self.model.model.layers)
 
     def embed(self, ids: Tensor) -> Tensor:
-        rows: Tensor = self.model.get_input_embeddings()(ids)
-        return rows
+        separator = ids == self.chat.newline_id
+        rows: Tensor = self.model.get_input_embeddings()(ids.masked_fill(separator, self.chat.pad_id))
+        return torch.where(separator[..., None], self.newline.to(rows.dtype), rows)
 
     def forward(self, embeds: Tensor, positions: Tensor, document: Tensor) -> Tensor:
         """(B, T, dim) -> hidden states after the last norm (B, T, dim)."""

@@ -28,5 +28,5 @@ class TinyLM(CausalLM):
         )
         super().__init__(Qwen2ForCausalLM(config), chat)
         for parameter in self.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 or parameter is self.newline:
                 torch.nn.init.normal_(parameter, std=std)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from interleave import BadSample, Sample, Task, read_json, sample_from_llava, tasks
+from interleave import BadSample, Sample, Task, read_json, tasks
 
 
 @tasks.register("multiple_choice")
@@ -43,7 +43,7 @@ class MultipleChoice(Task):
         question = with_placeholders(record, self.kinds)
         text = f"{question}\n{options}\n{self.prompt}"
         asked = {**record, "conversations": [{"from": "human", "value": text}]}
-        return sample_from_llava(asked, self.media, self.kinds, reply=True)
+        return Sample.from_llava(asked, self.media, self.kinds, reply=True)
 
     def answer(self, record: Mapping[str, Any]) -> str:
         choices, answer = record.get("choices") or [], record.get("answer")

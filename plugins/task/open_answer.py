@@ -5,7 +5,7 @@ from typing import Any
 
 from torchmetrics.functional.text import squad
 
-from interleave import Sample, Task, read_json, sample_from_llava, tasks
+from interleave import Sample, Task, read_json, tasks
 
 
 @tasks.register("open_answer")
@@ -27,8 +27,8 @@ class OpenAnswer(Task):
         return self.all
 
     def sample(self, record: Mapping[str, Any]) -> Sample:
-        sample_from_llava(record, self.media, self.kinds)  # a record without an answer cannot be scored
-        return sample_from_llava(record, self.media, self.kinds, reply=True)
+        Sample.from_llava(record, self.media, self.kinds)  # a record without an answer cannot be scored
+        return Sample.from_llava(record, self.media, self.kinds, reply=True)
 
     def answer(self, record: Mapping[str, Any]) -> str:
         return str(record["conversations"][-1]["value"])

@@ -9,19 +9,18 @@ if TYPE_CHECKING:
     from .interfaces import Chat, Dataset, LanguageModel, ModalityAdapter, Projector, Task, VisionEncoder
     from .lm import LM, load
     from .media import list_frames, load_frames, load_image, uniform
-    from .records import read_json, sample_from_llava
     from .registry import datasets, llms, load_plugins, modalities, projectors, tasks, vision_encoders
-    from .types import NEWLINE, BadSample, Batch, Example, InputError, Media, Sample, Turn, VisionSpec, Visual
+    from .sample import Media, Sample, Turn, read_json
+    from .types import NEWLINE, BadSample, Batch, Example, InputError, VisionSpec, Visual
 
 _HOMES = {
     "attention": ["register_attention", "segments"],
     "interfaces": ["Chat", "Dataset", "LanguageModel", "ModalityAdapter", "Projector", "Task", "VisionEncoder"],
     "lm": ["LM", "load"],
     "media": ["list_frames", "load_frames", "load_image", "uniform"],
-    "records": ["read_json", "sample_from_llava"],
     "registry": ["datasets", "llms", "load_plugins", "modalities", "projectors", "tasks", "vision_encoders"],
-    "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "Media", "Sample", "Turn", "VisionSpec",
-              "Visual"],
+    "sample": ["Media", "Sample", "Turn", "read_json"],
+    "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "VisionSpec", "Visual"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -55,7 +54,6 @@ __all__ = [
     "projectors",
     "read_json",
     "register_attention",
-    "sample_from_llava",
     "segments",
     "tasks",
     "uniform",

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from .lm import LM, load
 from .media import IMAGE_SUFFIXES
-from .records import PLACEHOLDER, place
-from .types import BadSample, InputError, Media, Turn
+from .sample import PLACEHOLDER, Media, Turn, place
+from .types import BadSample, InputError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"})
 

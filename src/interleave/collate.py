@@ -83,7 +83,7 @@ def collate(
             positions[b, span], document[b, span] = torch.arange(n), number
             slots.append(example.slots + b * length + start)
             start += n
-    labels[positions == 0] = IGNORE  # the first token of a document is nobody's next token
+    labels[:, 1:][positions[:, 1:] == 0] = IGNORE  # the first token of a document is nobody's next token
     visuals = [v for row in rows for example in row for v in example.visuals]
     views = [v.pixels for v in visuals] or [torch.zeros(1, 3, vision.size, vision.size, dtype=torch.uint8)]
     shown = tuple(Shown(v.kind, len(v.pixels), v.meta) for v in visuals)

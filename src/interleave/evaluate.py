@@ -16,7 +16,8 @@ from .build import build_tasks
 from .interfaces import Task
 from .lm import LM, load
 from .registry import tasks as known_tasks
-from .types import BadSample, InputError, Sample
+from .sample import Sample
+from .types import BadSample, InputError
 
 Results = dict[str, dict[str, dict[str, dict[str, float]]]]
 """task -> condition -> group -> metrics, with ``n`` and, where it is known, ``chance``."""

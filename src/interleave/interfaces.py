@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
@@ -9,26 +10,39 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .media import to_view
-from .types import Sample, VisionSpec, Visual
+from .sample import Sample
+from .types import VisionSpec, Visual
 
 
 class Chat(Protocol):
     """What a language model says about its text: tokens and the form of a turn."""
 
     pad_id: int
+    newline_id: int
+    """Stands for the learned separator; no token of the tokenizer has it."""
     stop_ids: Sequence[int]
     """Any of them ends a reply."""
+    format_ids: frozenset[int]
+    """What the turn format is made of, as ``published`` labels count it: its special tokens and a line break."""
     system: str
     """The system turn of a conversation that has none; empty for none."""
+    begin: str
+    """Before the first turn."""
 
     def encode(self, text: str, special: bool) -> list[int]:
         """``special=False`` is text that someone typed: it can never become a special token."""
+
+    def pieces(self, template: str) -> list[int | str]:
+        """Text of the format -> ids of its special tokens, and the plain text between them."""
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text without special tokens."""
 
     def open(self, role: str) -> str: ...
     def close(self, role: str) -> str: ...
+
+    def save(self, folder: Path) -> None:
+        """Write what ``llm.tokenizer=folder`` reads again."""
 
 
 @runtime_checkable
@@ -66,7 +80,7 @@ class LanguageModel(Protocol):
         """The repeated layers: units of sharding and of activation checkpointing."""
 
     def embed(self, ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, dim)"""
+        """(B, T) -> (B, T, dim); ``chat.newline_id`` becomes the learned separator."""
 
     def generate(self, embeds: Tensor, mask: Tensor, **options: Any) -> Tensor:
         """Left-padded prompts (B, T, dim) and their mask (B, T) -> (B, n) new tokens, padded at the end."""

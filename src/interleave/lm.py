@@ -13,7 +13,8 @@ from .collate import one_per_row
 from .generate import generate
 from .registry import load_plugins
 from .render import render
-from .types import Batch, InputError, Sample, Turn
+from .sample import Sample, Turn
+from .types import Batch, InputError
 
 
 class LM:

@@ -1,48 +1,76 @@
 """Sample -> Example: the only place where text becomes tokens and where the loss mask is decided."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 
 from .interfaces import Chat, ModalityAdapter
 from .registry import hint
-from .types import IGNORE, BadSample, Example, InputError, Media, Sample, Turn, Visual
+from .sample import Media, Sample, Turn
+from .types import IGNORE, BadSample, Example, InputError, Visual
+
+Labels = Literal["assistant", "published"]
+"""What is learned. ``assistant``: what the assistant says and how it stops. ``published``: what the released models were
+trained with, the assistant's whole turns and every token of the turn format anywhere (docs/decisions.md)."""
 
 
-def render(sample: Sample, adapters: Mapping[str, ModalityAdapter], chat: Chat, reply: bool = False) -> Example:
-    """Train on what the assistant says and on how it stops. ``reply`` leaves its next turn open, for generation."""
-    writer = _Writer(adapters, chat)
+def render(
+    sample: Sample,
+    adapters: Mapping[str, ModalityAdapter],
+    chat: Chat,
+    reply: bool = False,
+    labels: Labels = "assistant",
+) -> Example:
+    """One conversation as tokens. ``reply`` leaves the assistant's next turn open, for generation."""
+    writer = _Writer(adapters, chat, labels)
     try:
+        writer.template(chat.begin)
         if chat.system and (not sample.turns or sample.turns[0].role != "system"):
             writer.turn(Turn("system", [chat.system]))
         for turn in sample.turns:
-            writer.turn(turn)
+            writer.turn(_in_front(turn) if labels == "published" else turn)
     except BadSample as bad:
         raise BadSample(bad.reason, f"{sample.name}: {bad.message}") from None
     if reply:
-        writer.add(chat.open("assistant"))
+        writer.template(chat.open("assistant"))
     return writer.example(sample.name)
 
 
-class _Writer:
-    """ids and labels grow together, piece by piece, so that nothing is ever searched for."""
+def _in_front(turn: Turn) -> Turn:
+    """A turn's only visual before its text, on a line of its own, as the public training code puts it."""
+    media = [part for part in turn.content if isinstance(part, Media)]
+    if len(media) != 1 or turn.content[0] is media[0]:
+        return turn
+    text = "".join(part for part in turn.content if isinstance(part, str)).strip()
+    return Turn(turn.role, [media[0], f"\n{text}"] if text else [media[0]])
 
-    def __init__(self, adapters: Mapping[str, ModalityAdapter], chat: Chat) -> None:
-        self.adapters, self.chat = adapters, chat
+
+class _Writer:
+    """ids and labels grow together, piece by piece, so that nothing is ever searched for.
+
+    Text waits until something ends it, so that a turn's header and its first words are encoded as the one text they
+    are: a tokenizer may merge across their border. A change of what is learned ends a text, too, so that the prompt of
+    a question is a prefix of the same conversation in training.
+    """
+
+    def __init__(self, adapters: Mapping[str, ModalityAdapter], chat: Chat, labels: Labels) -> None:
+        self.adapters, self.chat, self.published = adapters, chat, labels == "published"
         self.ids: list[int] = []
         self.labels: list[int] = []
         self.slots: list[int] = []
         self.visuals: list[Visual] = []
+        self.waiting, self.learn_waiting = "", False
 
     def turn(self, turn: Turn) -> None:
         learn = turn.role == "assistant"
-        self.add(self.chat.open(turn.role))
+        self.template(self.chat.open(turn.role), learn and self.published)
         for part in turn.content:
             if isinstance(part, Media):
                 self.show(part)
             else:
-                self.add(part, learn, special=False)
-        self.add(self.chat.close(turn.role), learn)
+                self.text(part, learn)
+        self.template(self.chat.close(turn.role), learn)
 
     def show(self, media: Media) -> None:
         if media.kind not in self.adapters:
@@ -50,17 +78,44 @@ class _Writer:
         visual = self.adapters[media.kind].prepare(media.data)
         self.visuals.append(visual)
         for piece in visual.layout:
-            self.add(piece)
+            if isinstance(piece, int):
+                self.features(piece)
+            else:
+                self.template(piece)
 
-    def add(self, piece: str | int, learn: bool = False, special: bool = True) -> None:
-        if isinstance(piece, int):
-            self.slots.extend(range(len(self.ids), len(self.ids) + piece))
-            tokens = [self.chat.pad_id] * piece
-        else:
-            tokens = self.chat.encode(piece, special)
-        self.ids.extend(tokens)
-        self.labels.extend(tokens if learn else [IGNORE] * len(tokens))
+    def template(self, text: str, learn: bool = False) -> None:
+        """Text of the format, in which special tokens are special."""
+        for piece in self.chat.pieces(text):
+            if isinstance(piece, str):
+                self.text(piece, learn)
+            else:
+                self.tokens([piece], learn)
+
+    def text(self, text: str, learn: bool) -> None:
+        if learn != self.learn_waiting:
+            self.flush()
+        self.waiting, self.learn_waiting = self.waiting + text, learn
+
+    def features(self, count: int) -> None:
+        self.flush()
+        self.slots.extend(range(len(self.ids), len(self.ids) + count))
+        self.tokens([self.chat.pad_id] * count, False)
+
+    def tokens(self, ids: list[int], learn: bool) -> None:
+        self.flush()
+        self.ids.extend(ids)
+        self.labels.extend(ids if learn else [IGNORE] * len(ids))
+
+    def flush(self) -> None:
+        text, self.waiting = self.waiting, ""
+        if text:
+            self.tokens(self.chat.encode(text, special=False), self.learn_waiting)
 
     def example(self, name: str) -> Example:
+        self.flush()
         ids, labels, slots = (torch.tensor(x, dtype=torch.long) for x in (self.ids, self.labels, self.slots))
+        if self.published:
+            of_format = torch.isin(ids, torch.tensor(sorted(self.chat.format_ids)))
+            of_format[slots] = False
+            labels = torch.where(of_format, ids, labels)
         return Example(ids, labels, slots, self.visuals, name)

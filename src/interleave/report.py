@@ -16,7 +16,8 @@ from PIL import Image
 from .evaluate import Results
 from .interfaces import Task
 from .media import list_frames, load_frames, load_image
-from .types import BadSample, Media
+from .sample import Media
+from .types import BadSample
 
 GALLERY = 4
 """Items shown of each group, right and wrong ones alike."""

@@ -17,7 +17,8 @@ from .generate import generate
 from .interfaces import Dataset, LanguageModel, Projector, Task, VisionEncoder
 from .registry import GROUPS, llms, modalities, projectors, vision_encoders
 from .render import render
-from .types import NEWLINE, Media, Sample, Turn, VisionSpec
+from .sample import Media, Sample, Turn
+from .types import NEWLINE, VisionSpec
 
 
 def check(group: str, node: Mapping[str, Any], config: Mapping[str, Any]) -> None:

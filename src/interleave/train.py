@@ -21,7 +21,8 @@ from .lm import load
 from .module import LitInterleaved
 from .optim import PARTS
 from .report import write_report
-from .types import BadSample, Media
+from .sample import Media
+from .types import BadSample
 
 for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
     logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,17 +1,15 @@
-"""The nouns of the pipeline, in the order data meets them: Sample -> Visual -> Example -> Batch."""
+"""The nouns of the pipeline that hold tensors, in the order data meets them: Visual -> Example -> Batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 IGNORE = -100
 NEWLINE = "<newline>"
-"""The learned separator, in an adapter's layout. Every llm's chat gives it a vocabulary row of its own."""
-
-Role = Literal["system", "user", "assistant"]
+"""The learned separator, in an adapter's layout. ``Chat.newline_id`` stands for it in ids, and ``embed`` knows it."""
 
 
 class InputError(ValueError):
@@ -30,47 +28,23 @@ class BadSample(InputError):
 
 
 @dataclass(frozen=True)
-class Media:
-    """A segment that is no text. ``kind`` is the name of the modality adapter that understands ``data``."""
-
-    kind: str
-    data: Any
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one side says: text and media in the order in which they are read."""
-
-    role: Role
-    content: Sequence[str | Media]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One conversation of interleaved segments, before any tensor exists."""
-
-    turns: Sequence[Turn]
-    id: str = ""
-    source: str = ""
-
-    @property
-    def name(self) -> str:
-        """How errors call it."""
-        return "/".join(part for part in (self.source, self.id) if part) or "the sample"
-
-
-@dataclass(frozen=True)
 class VisionSpec:
     """What a modality adapter must know of the vision side: no weights, so it travels to loader workers.
 
-    size: the side S of a view in pixels. grid: tokens a side after the projector, so a view is grid * grid tokens.
-    mean, std: of the three channels, for pixels in 0..1.
+    size: the side S of a view in pixels. grid: tokens a side after the projector, row by row. prefix: tokens before
+    them, such as a class token. mean, std: of the three channels, for pixels in 0..1.
     """
 
     size: int
     grid: int
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    prefix: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Of a whole view."""
+        return self.prefix + self.grid**2
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,82 @@
-"""LLaVA and M4-Instruct records -> Sample: the only place that knows that JSON form."""
+"""Record -> Sample: conversations, and the only place that knows the JSON form of LLaVA and M4-Instruct."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from .types import BadSample, InputError, Media, Role, Sample, Turn
+from .types import BadSample, InputError
 
 PLACEHOLDER = "<image>"
+Role = Literal["system", "user", "assistant"]
 ROLES: Mapping[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
                              "system": "system"}  # fmt: skip
-DEFAULT_KINDS = {"single": "image", "several": "image", "video": "video"}
+DEFAULT_KINDS = {"single": "multipatch", "several": "image", "video": "video"}
+
+
+@dataclass(frozen=True)
+class Media:
+    """A segment that is no text. ``kind`` is the name of the modality adapter that understands ``data``."""
+
+    kind: str
+    data: Any
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side says: text and media in the order in which they are read."""
+
+    role: Role
+    content: Sequence[str | Media]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One conversation of interleaved segments, before any tensor exists."""
+
+    turns: Sequence[Turn]
+    id: str = ""
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """How errors call it."""
+        return "/".join(part for part in (self.source, self.id) if part) or "the sample"
+
+    @classmethod
+    def from_llava(
+        cls,
+        record: Mapping[str, Any],
+        media_root: str | Path,
+        kinds: Mapping[str, str] | None = None,
+        reply: bool = False,
+    ) -> "Sample":
+        """One record of LLaVA or M4-Instruct.
+
+        record: ``conversations`` of ``{"from", "value"}``, and ``image`` (a path or a list) or ``video`` (a file, a
+        folder of frames, or a list of either), below ``media_root``. ``<image>`` stands where one of them is read.
+        kinds: the modality that takes a ``single`` image, ``several`` images and each ``video``. As published, only a
+        single image is cut into tiles. Where ``several`` is ``scene3d``, all images of the record are the views of one
+        scene and share one placeholder. reply: drop the last answer, as for asking a model. Raises BadSample.
+        """
+        kinds = {**DEFAULT_KINDS, **(kinds or {})}
+        name = record.get("sample_id", record.get("id", ""))
+        source = (record.get("metadata") or {}).get("dataset") or record.get("source", "")
+        media = _media(record, Path(media_root), kinds)
+        turns = [_turn(t) for t in record.get("conversations") or ()]
+        if reply and turns and turns[-1].role == "assistant":
+            turns = turns[:-1]
+        found = sum(text.count(PLACEHOLDER) for turn in turns for text in turn.content if isinstance(text, str))
+        if found != len(media):
+            raise BadSample(
+                "placeholders",
+                f"{found} {PLACEHOLDER} placeholders for {len(media)} pieces of media; there must be one for each",
+            )
+        waiting = iter(media)
+        filled = [Turn(t.role, [part for text in t.content for part in place(str(text), waiting)]) for t in turns]
+        _check(filled, reply)
+        return cls(filled, str(name), str(source))
 
 
 def read_json(path: str | Path) -> list[dict[str, Any]]:
@@ -28,36 +94,6 @@ def read_json(path: str | Path) -> list[dict[str, Any]]:
     if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
         raise InputError(f"{path} holds no list of records")
     return records
-
-
-def sample_from_llava(
-    record: Mapping[str, Any], media_root: str | Path, kinds: Mapping[str, str] | None = None, reply: bool = False
-) -> Sample:
-    """One record of LLaVA or M4-Instruct.
-
-    record: ``conversations`` of ``{"from", "value"}``, and ``image`` (a path or a list) or ``video`` (a file, a folder
-    of frames, or a list of either), below ``media_root``. ``<image>`` stands where one of them is read.
-    kinds: the modality that takes a ``single`` image, ``several`` images and each ``video``. Where ``several`` is
-    ``scene3d``, all images of the record are the views of one scene and share one placeholder.
-    reply: drop the last answer, as for asking a model. Raises BadSample.
-    """
-    kinds = {**DEFAULT_KINDS, **(kinds or {})}
-    name = record.get("sample_id", record.get("id", ""))
-    source = (record.get("metadata") or {}).get("dataset") or record.get("source", "")
-    media = _media(record, Path(media_root), kinds)
-    turns = [_turn(t) for t in record.get("conversations") or ()]
-    if reply and turns and turns[-1].role == "assistant":
-        turns = turns[:-1]
-    found = sum(text.count(PLACEHOLDER) for turn in turns for text in turn.content if isinstance(text, str))
-    if found != len(media):
-        raise BadSample(
-            "placeholders",
-            f"{found} {PLACEHOLDER} placeholders for {len(media)} pieces of media; there must be one for each",
-        )
-    waiting = iter(media)
-    filled = [Turn(t.role, [part for text in t.content for part in place(str(text), waiting)]) for t in turns]
-    _check(filled, reply)
-    return Sample(filled, str(name), str(source))
 
 
 def place(text: str, media: Any) -> list[str | Media]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import interleave as il
-from interleave.records import read_json
+from interleave.sample import read_json
 
 
 def record(value: str = "<image>Hi", answer: str = "Ho", **more: Any) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def record(value: str = "<image>Hi", answer: str = "Ho", **more: Any) -> dict[st
 
 
 def test_media_stand_where_the_placeholders_are(tmp_path: Path) -> None:
-    sample = il.sample_from_llava(record("x <image> y <image> z", image=["a.png", "b.png"]), tmp_path)
+    sample = il.Sample.from_llava(record("x <image> y <image> z", image=["a.png", "b.png"]), tmp_path)
     a, b = (il.Media("image", tmp_path / n) for n in ("a.png", "b.png"))
     assert list(sample.turns[0].content) == ["x ", a, " y ", b, " z"]
     assert (sample.turns[1], sample.name) == (il.Turn("assistant", ["Ho"]), "set/7")
@@ -24,16 +24,16 @@ def test_media_stand_where_the_placeholders_are(tmp_path: Path) -> None:
 
 def test_kinds_follow_what_a_record_holds(tmp_path: Path) -> None:
     kinds = {"single": "multipatch", "several": "scene3d"}
-    one = il.sample_from_llava(record(), tmp_path, kinds)
+    one = il.Sample.from_llava(record(), tmp_path, kinds)
     assert one.turns[0].content[0] == il.Media("multipatch", tmp_path / "a.png")
-    views = il.sample_from_llava(record(image=["a.png", "b.png"]), tmp_path, kinds)
+    views = il.Sample.from_llava(record(image=["a.png", "b.png"]), tmp_path, kinds)
     assert views.turns[0].content[0] == il.Media("scene3d", [tmp_path / "a.png", tmp_path / "b.png"])
-    clip = il.sample_from_llava(record(image=None, video="c.mp4"), tmp_path, kinds)
+    clip = il.Sample.from_llava(record(image=None, video="c.mp4"), tmp_path, kinds)
     assert clip.turns[0].content[0] == il.Media("video", tmp_path / "c.mp4")
 
 
 def test_a_reply_drops_the_last_answer(tmp_path: Path) -> None:
-    assert [t.role for t in il.sample_from_llava(record(), tmp_path, reply=True).turns] == ["user"]
+    assert [t.role for t in il.Sample.from_llava(record(), tmp_path, reply=True).turns] == ["user"]
 
 
 def turns(*roles: str, text: str = "hi") -> list[dict[str, str]]:
@@ -57,7 +57,7 @@ def turns(*roles: str, text: str = "hi") -> list[dict[str, str]]:
 )
 def test_bad_records_say_why(bad: dict[str, Any], reason: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(il.BadSample, match=message) as error:
-        il.sample_from_llava(bad, tmp_path)
+        il.Sample.from_llava(bad, tmp_path)
     assert error.value.reason == reason
 
 
