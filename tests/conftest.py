@@ -30,7 +30,7 @@ def small_config(**changes: Mapping[str, Any]) -> dict[str, Any]:
         "llm": {"name": "tiny", "dim": 32, "layers": 2, "heads": 2},
         "modality": {
             "image": {"name": "image"},
-            "video": {"name": "video", "frames": 4, "pool": 2},
+            "video": {"name": "video", "frames": 4, "stride": 2},
             "multipatch": {"name": "multipatch"},
             "scene3d": {"name": "scene3d"},
         },

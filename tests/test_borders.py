@@ -14,7 +14,7 @@ from interleave.registry import GROUPS
 LAYERS = [
     {"types"},
     {"media", "sample"},
-    {"interfaces"},
+    {"interfaces", "placement"},
     {"registry", "render", "collate", "attention", "loss", "model"},
     {"generate", "parallel", "optim", "module", "data", "checkpoint", "progress"},
     {"build"},

@@ -40,7 +40,7 @@ def mini(folder: Path) -> list[str]:
         (["train", "llm=qwen2", "llm.pth=x"], "llm has no option 'pth'; did you mean 'path'?"),
         (["train", "modality.video.frames=many"], "modality.video.frames is 'many': input should be a valid integer"),
         (["train", "modality.video.reader=avi"], "modality.video.reader is 'avi': input should be 'pyav' or 'decord'"),
-        (["train", "modality.video.pool=9"], "pool is 9; it must be from 1 to the 4 tokens a side of a view"),
+        (["train", "modality.video.stride=9"], "stride is 9; it must be from 1 to the 4 tokens a side of a view"),
         (["train", "data.length=long"], "data.length is 'long': input should be a valid integer"),
         (["train", "stage.lr.llm=fast"], "stage.lr.llm is 'fast': input should be a valid number"),
         (["train", "trainer.max_steps=-1"], "trainer.max_steps is -1; it must be a number of steps"),

@@ -6,6 +6,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import interleave as il
@@ -150,8 +151,6 @@ def test_times_are_written_before_frames(tmp_path: Path) -> None:
 
 def test_multipatch_reads_row_by_row_over_all_tiles() -> None:
     """Each token of a picture of 2 x 2 tiles, numbered, comes out in the order of a page."""
-    import torch
-
     grid = 3
     adapter = il.modalities.build({"name": "multipatch"}, vision=il.VisionSpec(6, grid))
     visual = adapter.prepare(np.zeros((12, 12, 3), np.uint8))
@@ -166,11 +165,20 @@ def test_multipatch_reads_row_by_row_over_all_tiles() -> None:
 
 @pytest.mark.parametrize(
     ("size", "tiling"),
-    [((64, 20), (1, 2)), ((20, 64), (2, 1)), ((64, 64), (2, 2)), ((200, 60), (1, 4)), ((9, 9), (1, 1))],
+    [
+        ((64, 20), (1, 2)),
+        ((20, 64), (2, 1)),
+        ((64, 64), (2, 2)),
+        ((200, 50), (1, 4)),
+        ((200, 60), (2, 4)),
+        ((9, 9), (1, 1)),
+    ],
 )
 def test_the_tiling_follows_the_picture(size: tuple[int, int], tiling: tuple[int, int]) -> None:
-    adapter = il.modalities.build({"name": "multipatch"}, vision=il.VisionSpec(32, 4))
-    assert adapter.tiling(*size) == tiling  # type: ignore[attr-defined]
+    node = {"name": "multipatch", "pinpoints": "(1x1),...,(4x4)"}
+    adapter = il.modalities.build(node, vision=il.VisionSpec(32, 4))
+    meta = adapter.prepare(Image.new("RGB", size)).meta
+    assert (meta["rows"], meta["cols"]) == tiling
 
 
 def test_tiles_hold_their_part_of_the_picture() -> None:

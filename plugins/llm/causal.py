@@ -1,92 +1,17 @@
 """Causal language models of Transformers in the shape that the spine asks for."""
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedModel
 
-from interleave import NEWLINE, InputError, register_attention, segments
+from interleave import InputError, register_attention, segments
 
-PLAIN = "<|endoftext|>"
-
-
-class TokenizerChat:
-    """A tokenizer of Transformers and the form of a turn.
-
-    opening, closing: around a turn, with ``{role}``. begin: before the first one. Their special tokens must be known.
-    """
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        opening: str,
-        closing: str,
-        stop: Sequence[str],
-        system: str = "",
-        begin: str = "",
-    ) -> None:
-        self.tokenizer, self.opening, self.closing = tokenizer, opening, closing
-        self.system, self.begin = system, begin
-        self.newline_id = max(tokenizer.get_vocab().values()) + 1
-        self.stop_ids = [self.known(token) for token in stop]
-        self.pad_id = self.known(PLAIN)
-        special = [NEWLINE, *tokenizer.get_added_vocab()]
-        self._special = re.compile("|".join(re.escape(t) for t in sorted(special, key=len, reverse=True)))
-        marks = [p for p in self.pieces(self.open("user") + self.close("user")) if isinstance(p, int)]
-        line = self.encode("\n", special=False)
-        self.format_ids = frozenset(marks + (line if len(line) == 1 else []))
-
-    def known(self, token: str) -> int:
-        number = self.tokenizer.get_vocab().get(token)
-        if number is None:
-            raise InputError(f"the tokenizer has no token {token}, which the chat format needs")
-        return int(number)
-
-    def encode(self, text: str, special: bool) -> list[int]:
-        if special:
-            return [i for p in self.pieces(text) for i in ([p] if isinstance(p, int) else self.encode(p, special=False))]
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        assert isinstance(ids, list)
-        return ids
-
-    def pieces(self, template: str) -> list[int | str]:
-        found: list[int | str] = []
-        start = 0
-        for match in self._special.finditer(template):
-            found += [template[start : match.start()], self._number(match[0])]
-            start = match.end()
-        return [piece for piece in [*found, template[start:]] if piece != ""]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
-
-    def open(self, role: str) -> str:
-        return self.opening.format(role=role)
-
-    def close(self, role: str) -> str:
-        return self.closing.format(role=role)
-
-    def save(self, folder: Path) -> None:
-        self.tokenizer.save_pretrained(folder)
-
-    def _number(self, token: str) -> int:
-        return self.newline_id if token == NEWLINE else self.known(token)
-
-
-def byte_tokenizer(special: Sequence[str]) -> PreTrainedTokenizerFast:
-    """256 byte tokens and ``special`` ones after them: made from code, knows every text."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    core.decoder = decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False)
-    tokenizer.add_special_tokens({"additional_special_tokens": list(special)})
-    return tokenizer
+from ..pretrained import build, shape_of
+from .chats import FORMATS, PLAIN, TokenizerChat, byte_tokenizer, read_tokenizer
+from .template import TEMPLATE, choose
 
 
 class CausalLM(nn.Module):
@@ -98,16 +23,35 @@ class CausalLM(nn.Module):
         assert isinstance(table, nn.Embedding)
         if chat.newline_id > table.num_embeddings:
             model.resize_token_embeddings(chat.newline_id, mean_resizing=False)
-        model.set_attn_implementation(register_attention())
+        # a model that has no door for another attention makes masks of its own from positions that restart
+        self.masked = not (model._supports_attention_backend and model._supports_flash_attn)
+        if not self.masked:
+            model.set_attn_implementation(register_attention())
         self.model: Any = model
         self.chat = chat
         self.dim: int = model.config.hidden_size
-        self.head = model.get_output_embeddings()
         self.newline = nn.Parameter(torch.empty(self.dim))
-        nn.init.normal_(self.newline, std=getattr(model.config, "initializer_range", 0.02))
+        scale = getattr(table, "scalar_embed_scale", 1.0)  # Gemma makes its embeddings larger
+        nn.init.normal_(self.newline, std=getattr(model.config, "initializer_range", 0.02) * scale)
 
     def blocks(self) -> list[nn.Module]:
-        return list(self.model.model.layers)
+        count = self.model.config.num_hidden_layers
+        lists = [m for m in self._decoder().modules() if isinstance(m, nn.ModuleList) and len(m) == count]
+        return list(lists[0])
+
+    def portable(self) -> dict[str, Any]:
+        """The options that build the same shape without the files; the tokenizer is a byte-level one then."""
+        return {"path": None, "config": shape_of(self.model), "tokenizer": None}
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(n, dim) -> logits (n, vocabulary)"""
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        config = self.model.config
+        logits = logits * (getattr(config, "logit_scale", None) or 1.0)  # Cohere
+        logits = logits / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
+        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+            logits = cap * torch.tanh(logits / cap)
+        return logits
 
     def embed(self, ids: Tensor) -> Tensor:
         separator = ids == self.chat.newline_id
@@ -116,12 +60,15 @@ class CausalLM(nn.Module):
 
     def forward(self, embeds: Tensor, positions: Tensor, document: Tensor) -> Tensor:
         """(B, T, dim) -> hidden states after the last norm (B, T, dim)."""
+        where = {} if self.masked else {"segments": segments(document)}
         # use_cache or a 2D mask would let the documents of a row see each other, without a word
-        out = self.model.model(
-            inputs_embeds=embeds, position_ids=positions, use_cache=False, segments=segments(document)
-        )  # fmt: skip
+        out = self._decoder()(inputs_embeds=embeds, position_ids=positions, use_cache=False, **where)
         hidden: Tensor = out.last_hidden_state
         return hidden
+
+    def _decoder(self) -> Any:
+        found = self.model.get_decoder()
+        return self.model.model if found is self.model else found
 
     def generate(self, embeds: Tensor, mask: Tensor, **options: Any) -> Tensor:
         """Transformers' own ``generate``; greedy unless ``options`` say otherwise."""
@@ -129,3 +76,34 @@ class CausalLM(nn.Module):
         ids = self.model.generate(inputs_embeds=embeds, attention_mask=mask, **{**chosen, **options})
         assert isinstance(ids, torch.Tensor)
         return ids
+
+
+def parts(
+    name: str,
+    kinds: Mapping[str, Any],
+    path: str | None,
+    config: Mapping[str, Any] | None,
+    chat: TokenizerChat,
+) -> tuple[PreTrainedModel, TokenizerChat]:
+    """A model of Transformers and what it speaks. ``kinds``: model type -> class. Raises InputError."""
+    if path is None and config is None:
+        raise InputError(f"llm {name!r} needs llm.path, or llm.config with sizes for random weights")
+    shape = dict(config or {})
+    if path is None:
+        shape = {"vocab_size": len(chat.tokenizer), **shape}
+    return build(f"llm {name!r}", kinds, path, shape), chat
+
+
+def speak(words: str | None, system: str, family: Sequence[str], chat: str | None = None) -> TokenizerChat:
+    """A tokenizer's chat.
+
+    words: folder or hub name of the tokenizer; None makes a byte-level one. family: formats that the model was trained
+    with. chat: another one, or ``template``, as ``template.choose`` takes it.
+    """
+    if words is None:
+        name = family[0] if chat in (None, TEMPLATE) else str(chat)
+        if name not in FORMATS:
+            raise InputError(f"llm.chat is {name!r}; known are {', '.join([*FORMATS, TEMPLATE])}")
+        return TokenizerChat(byte_tokenizer([PLAIN, *FORMATS[name].special]), FORMATS[name], system)
+    tokenizer = read_tokenizer(words)
+    return TokenizerChat(tokenizer, choose(tokenizer, chat, family)[1], system)

@@ -1,22 +1,28 @@
 """A language model that learns on a CPU in minutes."""
 
+from typing import Any
+
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from interleave import llms
 
-from .causal import PLAIN, CausalLM, TokenizerChat, byte_tokenizer
+from .causal import CausalLM
+from .chats import PLAIN, ROLES, Format, TokenizerChat, byte_tokenizer
 
-ROLES = ["<|system|>", "<|user|>", "<|assistant|>"]
 END = "<|end|>"
+FORMAT = Format.alike("<|{role}|>", END, [END, *(f"<|{role}|>" for role in ROLES)], END)
 
 
 @llms.register("tiny")
 class TinyLM(CausalLM):
-    """A small Qwen2 over bytes, with a token of its own for every role and initial weights that suit its width."""
+    """A small Qwen2 over bytes, with a token of its own for every role and initial weights that suit its width.
+
+    std: of the initial weights.
+    """
 
     def __init__(self, dim: int = 96, layers: int = 3, heads: int = 4, std: float = 0.1) -> None:
-        chat = TokenizerChat(byte_tokenizer([PLAIN, END, *ROLES]), "<|{role}|>", END, [END])
+        chat = TokenizerChat(byte_tokenizer([PLAIN, *FORMAT.special]), FORMAT)
         config = Qwen2Config(
             vocab_size=len(chat.tokenizer),
             hidden_size=dim,
@@ -30,3 +36,6 @@ class TinyLM(CausalLM):
         for parameter in self.parameters():
             if parameter.ndim > 1 or parameter is self.newline:
                 torch.nn.init.normal_(parameter, std=std)
+
+    def portable(self) -> dict[str, Any]:
+        return {}

@@ -4,52 +4,91 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-import PIL.Image
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
-from interleave import NEWLINE, ModalityAdapter, VisionSpec, Visual, load_image, modalities
+from interleave import NEWLINE, InputError, ModalityAdapter, VisionSpec, Visual, load_image, modalities
+
+from .anyres import best_resolution, margins, on_page, read_pinpoints, shrunk
+from .pooling import need_square
+
+Merge = Literal["flat", "spatial", "spatial_unpad"]
 
 
 @modalities.register("multipatch")
 class MultiPatch(ModalityAdapter):
-    """An overview, then a grid of tiles read row by row over the whole picture, a newline at the end of each row.
+    """An overview, then the picture on a page of tiles: the published ``anyres``. Takes what ``image`` takes.
 
-    Takes what ``image`` takes. max_tiles: at most so many, besides the overview.
+    pinpoints: the pages to choose from, as [width, height] in pixels or as a range in tiles; none shows the picture as
+    one view. max_tiles: the published ``anyres_max_K``, so many tiles' worth of tokens at most, besides the overview;
+    a larger page is shrunk bilinearly. merge: ``flat`` is tile after tile, ``spatial`` row after row of the page,
+    ``spatial_unpad`` leaves the page's margins out and ends each row with the learned separator (and a picture without
+    tiles, too). fit: of a picture without tiles, as for images; an overview is resized directly.
     """
 
-    def __init__(self, vision: VisionSpec, max_tiles: int = 4, fit: Literal["square", "pad"] = "square") -> None:
+    def __init__(
+        self,
+        vision: VisionSpec,
+        pinpoints: list[tuple[int, int]] | str | None = "(1x1),...,(2x2)",
+        max_tiles: int | None = None,
+        merge: Merge = "spatial_unpad",
+        fit: Literal["square", "pad"] = "square",
+    ) -> None:
         super().__init__(vision, fit)
-        self.max_tiles = max_tiles
+        self.pages = read_pinpoints(pinpoints, vision.size)
+        if max_tiles is not None and (max_tiles < 1 or merge != "spatial_unpad"):
+            raise InputError(
+                f"max_tiles is {max_tiles} with merge={merge}; it must be at least 1, and needs merge=spatial_unpad"
+            )
+        if self.pages and merge != "flat":
+            need_square(vision, f"merge={merge}")
+        self.max_tiles, self.merging = max_tiles, merge
 
     def prepare(self, data: Any) -> Visual:
-        image, side, grid = load_image(data), self.vision.size, self.vision.grid
-        rows, cols = self.tiling(image.width, image.height)
-        page = image.resize((cols * side, rows * side), PIL.Image.Resampling.BICUBIC)
+        image = load_image(data)
+        if not self.pages:
+            alone: list[str | int] = [self.vision.tokens]
+            return Visual("multipatch", self.views([image]), alone + [NEWLINE] * (self.merging == "spatial_unpad"))
+        side = self.vision.size
+        page = on_page(image, best_resolution(image.size, self.pages))
+        cols, rows = page.width // side, page.height // side
         tiles = [
             page.crop((c * side, r * side, (c + 1) * side, (r + 1) * side)) for r in range(rows) for c in range(cols)
         ]
-        row: list[str | int] = [cols * grid, NEWLINE]
-        layout = [grid * grid, *row * (rows * grid)]
-        return Visual("multipatch", self.views([image, *tiles]), layout, {"rows": rows, "cols": cols})
+        overview = image.resize((side, side), Image.Resampling.BICUBIC)
+        meta = self.geometry(rows, cols, image.size)
+        return Visual("multipatch", self.views([overview, *tiles]), self.layout(1 + rows * cols, meta), meta)
+
+    def geometry(self, rows: int, cols: int, picture: tuple[int, int]) -> dict[str, int]:
+        """rows, cols: of tiles. left, top: margins in tokens. width, height: of the page in tokens, at the end."""
+        width, height = cols * self.vision.grid, rows * self.vision.grid
+        left, top = margins(picture, (width, height)) if self.merging == "spatial_unpad" else (0, 0)
+        width, height = width - 2 * left, height - 2 * top
+        if self.max_tiles is not None:
+            width, height = shrunk((width, height), self.max_tiles * self.vision.grid**2)
+        return {"rows": rows, "cols": cols, "left": left, "top": top, "width": width, "height": height}
+
+    def layout(self, views: int, meta: Mapping[str, int]) -> list[str | int]:
+        if self.merging == "flat":
+            return [self.vision.tokens] * views
+        if self.merging == "spatial":
+            return [self.vision.tokens, meta["width"] * meta["height"]]
+        row: list[str | int] = [meta["width"], NEWLINE]
+        return [self.vision.tokens, *row * meta["height"]]
 
     def merge(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:
-        grid, overview, tiles = self.vision.grid, features[0], features[1:]
-        page = tiles.unflatten(1, (grid, grid)).unflatten(0, (meta["rows"], meta["cols"]))
-        return torch.cat([overview, page.transpose(1, 2).flatten(0, 3)])
-
-    def tiling(self, width: int, height: int) -> tuple[int, int]:
-        """(rows, columns): the largest part of the picture's pixels kept, then the least waste."""
-        side = self.vision.size
-        sides = range(1, self.max_tiles + 1)
-
-        def fit(shape: tuple[int, int]) -> tuple[float, float]:
-            rows, cols = shape
-            scale = min(cols * side / width, rows * side / height)
-            kept = min(width * height, int(width * scale) * int(height * scale))
-            return kept, kept - rows * cols * side * side
-
-        return max(((r, c) for r in sides for c in sides if r * c <= self.max_tiles), key=fit)
+        overview, tiles = features[0], features[1:]
+        if self.merging == "flat" or not len(tiles):
+            return features.flatten(0, 1)
+        rows, cols, grid = meta["rows"], meta["cols"], self.vision.grid
+        page = tiles.unflatten(1, (grid, grid)).unflatten(0, (rows, cols)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        left, top, size = meta["left"], meta["top"], (meta["height"], meta["width"])
+        page = page[top : len(page) - top, left : cols * grid - left]
+        if page.shape[:2] != size:
+            page = F.interpolate(page.permute(2, 0, 1)[None], size, mode="bilinear")[0].permute(1, 2, 0)
+        return torch.cat([overview, page.flatten(0, 1)])
 
     def example(self) -> Any:
         return np.random.default_rng(0).integers(0, 255, (50, 90, 3), dtype=np.uint8)

@@ -1,8 +1,10 @@
 """LLaVA's projector."""
 
+from typing import Any
+
 from torch import nn
 
-from interleave import projectors
+from interleave import InputError, projectors
 
 
 @projectors.register("mlp")
@@ -12,14 +14,22 @@ class MLP(nn.Sequential):
     std: of the initial weights; None leaves torch's own initialisation.
     """
 
-    def __init__(self, vision_dim: int, llm_dim: int, grid: int, depth: int = 2, std: float | None = None) -> None:
+    def __init__(
+        self, vision_dim: int, llm_dim: int, grid: int, prefix: int = 0, depth: int = 2, std: float | None = None
+    ) -> None:
+        if depth < 1:
+            raise InputError(f"projector.depth is {depth}; it needs at least one layer")
         layers: list[nn.Module] = [nn.Linear(vision_dim, llm_dim)]
         for _ in range(depth - 1):
             layers += [nn.GELU(), nn.Linear(llm_dim, llm_dim)]
         super().__init__(*layers)
-        self.grid = grid
+        self.grid, self.prefix = grid, prefix
         if std is not None:
             for layer in layers:
                 if isinstance(layer, nn.Linear):
                     nn.init.normal_(layer.weight, std=std)
                     nn.init.zeros_(layer.bias)
+
+    def portable(self) -> dict[str, Any]:
+        """Its options say everything."""
+        return {}

@@ -1,13 +1,21 @@
 """A vision tower that learns on a CPU in minutes."""
 
+from typing import Any
+
+import torch
+
 from interleave import vision_encoders
 
-from .siglip import Siglip, scale_up
+from .siglip import Siglip
 
 
 @vision_encoders.register("tiny")
 class TinyViT(Siglip):
-    """A SigLIP of ``layers`` layers, all of them used, with initial weights that suit its width."""
+    """A SigLIP of ``layers`` layers, all of them used, with initial weights that suit its width.
+
+    size: side of a view in pixels. patch: side of a patch. std, position_std: of the initial weights; the usual 0.02
+    never leaves chance in towers so narrow (docs/decisions.md).
+    """
 
     def __init__(
         self,
@@ -28,4 +36,9 @@ class TinyViT(Siglip):
             "intermediate_size": 4 * dim,
         }
         super().__init__(config=shape, select_layer=-1)
-        scale_up(self, std, position_std)
+        for name, parameter in self.named_parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=position_std if "position_embedding" in name else std)
+
+    def portable(self) -> dict[str, Any]:
+        return {}

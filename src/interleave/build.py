@@ -41,10 +41,9 @@ def assemble(config: Config) -> Assembly:
     """Vision encoder, projector, language model and adapters -> one model, at its initial weights."""
     vision = vision_encoders.build(config["vision_encoder"])
     llm = llms.build(config["llm"])
-    projector = projectors.build(
-        config["projector"], vision_dim=vision.dim, llm_dim=llm.dim, grid=vision.spec.grid
-    )  # fmt: skip
-    spec = replace(vision.spec, grid=projector.grid)
+    left = {"grid": vision.spec.grid, "prefix": vision.spec.prefix}
+    projector = projectors.build(config["projector"], vision_dim=vision.dim, llm_dim=llm.dim, **left)
+    spec = replace(vision.spec, grid=projector.grid, prefix=projector.prefix)
     adapters = {name: modalities.build(node, vision=spec, llm_dim=llm.dim) for name, node in config["modality"].items()}
     if not adapters:
         raise InputError(f"no modality is chosen; choose modality=[...] of {', '.join(modalities)}")

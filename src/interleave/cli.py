@@ -73,7 +73,14 @@ def chat(arguments: Sequence[str]) -> None:
     action(arguments)
 
 
-COMMANDS: dict[str, Command] = {"train": train, "eval": evaluate, "sweep": sweep, "chat": chat}
+def convert(arguments: Sequence[str]) -> None:
+    """write a model in another layout"""
+    from .convert import convert_command
+
+    convert_command(arguments)
+
+
+COMMANDS: dict[str, Command] = {"train": train, "eval": evaluate, "sweep": sweep, "chat": chat, "convert": convert}
 
 
 if __name__ == "__main__":

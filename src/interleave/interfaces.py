@@ -47,7 +47,7 @@ class Chat(Protocol):
 
 @runtime_checkable
 class VisionEncoder(Protocol):
-    """An ``nn.Module``: (V, 3, S, S) normalised pixels -> (V, P, dim) patch features, row by row."""
+    """An ``nn.Module``: (V, 3, S, S) normalised pixels -> (V, spec.tokens, dim) features, the patches row by row."""
 
     spec: VisionSpec
     dim: int
@@ -55,13 +55,21 @@ class VisionEncoder(Protocol):
     def blocks(self) -> list[nn.Module]:
         """The repeated layers: units of sharding and of activation checkpointing."""
 
+    def portable(self) -> dict[str, Any]:
+        """Options that replace those it was built with, to build the same shape without the files that they name."""
+
 
 @runtime_checkable
 class Projector(Protocol):
-    """An ``nn.Module``: (V, P, vision_dim) -> (V, grid * grid, llm_dim)."""
+    """An ``nn.Module``: (V, P, vision_dim) -> (V, prefix + grid * grid, llm_dim)."""
 
     grid: int
     """Tokens a side that it leaves of a view."""
+    prefix: int
+    """Tokens that it leaves before them, such as a class token."""
+
+    def portable(self) -> dict[str, Any]:
+        """As the vision encoder's."""
 
 
 @runtime_checkable
@@ -78,6 +86,9 @@ class LanguageModel(Protocol):
 
     def blocks(self) -> list[nn.Module]:
         """The repeated layers: units of sharding and of activation checkpointing."""
+
+    def portable(self) -> dict[str, Any]:
+        """As the vision encoder's; without the tokenizer's files, too."""
 
     def embed(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, dim); ``chat.newline_id`` becomes the learned separator."""

@@ -1,18 +1,20 @@
 """The Python door: a trained model with its renderer, for notebooks, evaluation and chat."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from .build import Assembly, assemble
-from .checkpoint import load_config, load_weights
+from .checkpoint import Checkpoint, beside, fill, open_checkpoint, save_weights, unfilled, write_config
 from .collate import one_per_row
 from .generate import generate
 from .registry import load_plugins
-from .render import render
+from .render import Labels, render
 from .sample import Sample, Turn
 from .types import Batch, InputError
 
@@ -20,14 +22,29 @@ from .types import Batch, InputError
 class LM:
     """``model`` is an ``InterleavedModel``; everything that it reads goes through ``batch``."""
 
-    def __init__(self, assembly: Assembly, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, assembly: Assembly, config: Mapping[str, Any], unused: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """``unused``: weights of the checkpoint that the model does not read, kept for ``save``."""
         self.model, self.adapters, self.vision = assembly.model, assembly.adapters, assembly.vision
         self.config = config
+        self.unused = unused or {}
 
-    def batch(self, samples: Sequence[Sample], reply: bool = False) -> Batch:
-        """One document a row. ``reply`` leaves the assistant's turn open. Raises BadSample."""
-        examples = [render(s, self.adapters, self.model.llm.chat, reply) for s in samples]
+    def batch(self, samples: Sequence[Sample], reply: bool = False, labels: Labels = "assistant") -> Batch:
+        """One document a row, padded at the end. ``reply`` leaves the assistant's turn open. Raises BadSample.
+
+        labels: what is learned, ``assistant`` (content and its end) or ``published`` (as the released models were
+        trained, which also moves a turn's only visual in front of its text).
+        """
+        examples = [render(s, self.adapters, self.model.llm.chat, reply, labels) for s in samples]
         return one_per_row(examples, self.vision).to(self.model.mean.device)
+
+    def save(self, path: str | Path) -> Path:
+        """A folder that ``load`` reads again, on its own; written beside and renamed. Raises InputError."""
+        with beside(Path(path)) as folder:
+            save_weights(folder, self.model, self.model.state_dict(), self.unused)
+            write_config(folder, self.model, self.config)
+        return Path(path)
 
     def reply(self, samples: Sequence[Sample], **generation: Any) -> list[str]:
         """What the model says next in each conversation. ``generation``: as for Transformers' ``generate``."""
@@ -39,21 +56,36 @@ class LM:
         return self.reply([Sample(asked)], **{"max_new_tokens": 256, **generation})[0]
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> LM:
-    """A run's folder -> its model, in evaluation mode, on a GPU where there is one.
+def load(path: str | Path, overrides: Sequence[str] = (), dtype: torch.dtype | None = None) -> LM:
+    """A model in evaluation mode, on a GPU where there is one.
 
-    overrides: of the parts' options, ``["modality.video.frames=16"]``. Raises InputError.
+    path: a run's folder, or a checkpoint in the original layout or in those of Transformers' ``llava`` and
+    ``llava_onevision``, as a folder or as a name on the hub. overrides: of the parts' options,
+    ``["modality.video.frames=16"]``. dtype: of the weights; None keeps the file's. Raises InputError.
     """
-    config = load_config(Path(path))
-    load_plugins(config.get("plugins", ()))
-    changed = OmegaConf.merge(OmegaConf.create(config), OmegaConf.from_dotlist(list(overrides)))
+    return read(open_checkpoint(path), overrides, dtype)
+
+
+def read(checkpoint: Checkpoint, overrides: Sequence[str] = (), dtype: torch.dtype | None = None) -> LM:
+    """An opened checkpoint -> its model."""
+    checkpoint = replace(checkpoint, parts=override(checkpoint, overrides))
+    load_plugins(checkpoint.parts.get("plugins", ()))
+    with unfilled():
+        assembly = assemble(checkpoint.parts)
+    unused = fill(assembly.model, checkpoint, dtype)
+    assembly.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    native = {file: name for name, file in unused.items()}
+    kept = {native[name]: tensor for name, tensor in checkpoint.tensors.read(list(native))}
+    return LM(assembly, checkpoint.parts, kept)
+
+
+def override(checkpoint: Checkpoint, overrides: Sequence[str]) -> dict[str, Any]:
+    """The checkpoint's config nodes with ``part.option=value`` changes. Raises InputError for an unknown part."""
+    changed = OmegaConf.merge(OmegaConf.create(checkpoint.parts), OmegaConf.from_dotlist(list(overrides)))
     container = OmegaConf.to_container(changed, resolve=True)
     assert isinstance(container, dict)
-    unknown = container.keys() - config.keys()
+    unknown = sorted(str(key) for key in container.keys() - checkpoint.parts.keys())
     if unknown:
-        raise InputError(f"{path} has no part {sorted(map(str, unknown))[0]!r}; it has {', '.join(sorted(config))}")
-    parts = {str(k): v for k, v in container.items()}
-    assembly = assemble(parts)
-    load_weights(Path(path), assembly.model)
-    assembly.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    return LM(assembly, parts)
+        known = ", ".join(sorted(checkpoint.parts))
+        raise InputError(f"{checkpoint.folder} has no part {unknown[0]!r}; it has {known}")
+    return {str(k): v for k, v in container.items()}

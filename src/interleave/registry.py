@@ -20,7 +20,7 @@ from .types import InputError
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
-RUNTIME = frozenset({"vision", "vision_dim", "llm_dim", "grid"})
+RUNTIME = frozenset({"vision", "vision_dim", "llm_dim", "grid", "prefix"})
 """Constructor arguments that the assembly gives and no config may hold."""
 
 

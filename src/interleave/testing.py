@@ -1,7 +1,8 @@
 """Checks that every plugin passes: for the tests of plugin packages, and for our own."""
 
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import nn
+from transformers import PreTrainedModel
 
 from .attention import segments
 from .build import assemble
@@ -18,7 +20,10 @@ from .interfaces import Dataset, LanguageModel, Projector, Task, VisionEncoder
 from .registry import GROUPS, llms, modalities, projectors, vision_encoders
 from .render import render
 from .sample import Media, Sample, Turn
-from .types import NEWLINE, VisionSpec
+from .types import NEWLINE, InputError, VisionSpec
+
+LONGEST_WINDOW = 256
+"""A sliding window that the check is ready to pass, in tokens."""
 
 
 def check(group: str, node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -40,8 +45,9 @@ def check_vision_encoder(node: Mapping[str, Any], config: Mapping[str, Any]) -> 
     spec: VisionSpec = encoder.spec
     pixels = torch.randn(2, 3, spec.size, spec.size)
     features = encoder(pixels)
-    assert features.shape == (2, spec.grid**2, encoder.dim), "features are (V, grid * grid, dim)"
+    assert features.shape == (2, spec.tokens, encoder.dim), "features are (V, prefix + grid * grid, dim)"
     _check_blocks(encoder)
+    _check_portable(encoder, lambda options: vision_encoders.build({**node, **options}))
     features.square().sum().backward()
     idle = [name for name, p in encoder.named_parameters() if p.grad is None]
     assert not idle, f"DDP needs a use for every parameter; without one: {idle[0]}"
@@ -59,14 +65,24 @@ def _check_rows(encoder: Any, pixels: torch.Tensor) -> None:
     changed[:, :, :patch, -patch:] += 3
     encoder.eval()
     with torch.no_grad():
-        moved = (encoder(changed) - encoder(pixels)).norm(dim=-1).mean(0)
+        moved = (encoder(changed) - encoder(pixels)).norm(dim=-1).mean(0)[spec.prefix :]
     assert int(moved.argmax()) == spec.grid - 1
 
 
 def check_projector(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    projector: Any = projectors.build(node, vision_dim=6, llm_dim=10, grid=4)
+    def build(options: Mapping[str, Any], prefix: int = 0) -> Any:
+        return projectors.build({**node, **options}, vision_dim=6, llm_dim=10, grid=4, prefix=prefix)
+
+    projector = build({})
     assert fulfils(projector, Projector)
     assert projector(torch.randn(3, 16, 6)).shape == (3, projector.grid**2, 10)
+    _check_portable(projector, build)
+    try:
+        prefixed = build({}, prefix=1)
+    except InputError:  # it says so where it has no place for a class token
+        pass
+    else:
+        assert prefixed(torch.randn(3, 17, 6)).shape == (3, prefixed.prefix + prefixed.grid**2, 10)
     check_flow({**config, "projector": node})
 
 
@@ -78,23 +94,33 @@ def check_llm(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     assert len(chat.encode(NEWLINE, special=True)) == 1, "the learned separator is one vocabulary row"
     assert chat.encode(NEWLINE, special=True) != chat.encode(NEWLINE, special=False)
     assert chat.decode(chat.encode("Grüße, 世界", special=False)) == "Grüße, 世界"
-    _check_documents(llm)
+    _check_portable(llm, lambda options: llms.build({**node, **options}))
+    check_documents(llm)
     check_flow({**config, "llm": node})
 
 
-def _check_documents(llm: Any) -> None:
-    """Two documents in one row come out as each alone."""
+def check_documents(llm: Any) -> None:
+    """Two documents in one row, one of them longer than the model's window, come out as each alone, and each alone as
+    Transformers' own attention makes it."""
     llm.eval()
-    one, two = torch.randn(1, 5, llm.dim), torch.randn(1, 7, llm.dim)
-    positions = torch.tensor([[*range(5), *range(7)]])
-    document = torch.tensor([[1] * 5 + [2] * 7])
-    assert segments(document).lengths == [[5, 7]]
+    model = getattr(llm, "model", None)
+    window = getattr(getattr(model, "config", None), "sliding_window", None)
+    long = window + 7 if window and window <= LONGEST_WINDOW else 7
+    one, two = torch.randn(1, 5, llm.dim), torch.randn(1, long, llm.dim)
+    positions = torch.tensor([[*range(5), *range(long)]])
+    document = torch.tensor([[1] * 5 + [2] * long])
+    assert segments(document).lengths == [[5, long]]
     with torch.no_grad():
         packed = llm(torch.cat([one, two], 1), positions, document)
         alone = [
             llm(x, torch.arange(x.shape[1])[None], torch.ones(1, x.shape[1], dtype=torch.long)) for x in (one, two)
         ]
-    torch.testing.assert_close(packed, torch.cat(alone, 1), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(packed, torch.cat(alone, 1), rtol=1e-4, atol=1e-4)
+        if isinstance(model, PreTrainedModel):
+            plain = copy.deepcopy(model)
+            plain.set_attn_implementation("eager")
+            logits = [plain(inputs_embeds=x, use_cache=False).logits for x in (one, two)]
+            torch.testing.assert_close(llm.head(packed), torch.cat(logits, 1), rtol=1e-4, atol=1e-4)
 
 
 def check_modality(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -149,6 +175,13 @@ def check_flow(config: Mapping[str, Any]) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
     prompts = [render(Sample([turn]), assembly.adapters, chat, reply=True) for turn in asked]
     assert len(generate(model, one_per_row(prompts, assembly.vision), max_new_tokens=2)) == len(prompts)
+
+
+def _check_portable(part: Any, build: Callable[[Mapping[str, Any]], Any]) -> None:
+    """The same shape again, from options that a JSON file can hold."""
+    options = json.loads(json.dumps(part.portable()))
+    built = {name: tensor.shape for name, tensor in build(options).state_dict().items()}
+    assert built == {name: tensor.shape for name, tensor in part.state_dict().items()}
 
 
 def _check_blocks(module: Any) -> None:

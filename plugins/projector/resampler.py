@@ -1,0 +1,74 @@
+"""A fixed number of tokens from any number of patches."""
+
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from interleave import InputError, projectors
+
+
+@projectors.register("resampler")
+class Resampler(nn.Module):
+    """Learned queries read the patches by cross-attention, as in a Perceiver. A class token is read like a patch.
+
+    queries: tokens that a view becomes, a square number. depth: layers of cross-attention. heads: of each; they must
+    divide the language model's width.
+    """
+
+    def __init__(
+        self,
+        vision_dim: int,
+        llm_dim: int,
+        grid: int,
+        prefix: int = 0,
+        queries: int = 64,
+        depth: int = 2,
+        heads: int = 8,
+    ) -> None:
+        super().__init__()
+        if queries < 1 or isqrt(queries) ** 2 != queries:
+            near = max(1, round(queries**0.5)) if queries > 0 else 1
+            raise InputError(f"projector.queries is {queries}; it must be a square number, such as {near**2}")
+        if llm_dim % heads:
+            raise InputError(f"projector.heads is {heads}, which does not divide the language model's width {llm_dim}")
+        if depth < 1:
+            raise InputError(f"projector.depth is {depth}; it needs at least one layer")
+        self.grid, self.prefix = isqrt(queries), 0
+        self.queries = nn.Parameter(torch.empty(queries, llm_dim))
+        nn.init.normal_(self.queries, std=llm_dim**-0.5)
+        self.enter = nn.Linear(vision_dim, llm_dim)
+        self.layers = nn.ModuleList(_Reader(llm_dim, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(llm_dim)
+
+    def portable(self) -> dict[str, Any]:
+        """Its options say everything."""
+        return {}
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(V, prefix + grid^2 of the encoder, vision_dim) -> (V, queries, llm_dim), as ``grid`` x ``grid``"""
+        seen = self.enter(features)
+        asked = self.queries.to(seen.dtype).expand(len(seen), -1, -1)
+        for layer in self.layers:
+            asked = layer(asked, seen)
+        read: Tensor = self.norm(asked)
+        return read
+
+
+class _Reader(nn.Module):
+    """One round: the queries look at the patches and at each other, then each thinks by itself."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm_queries, self.norm_seen, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
+        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, asked: Tensor, seen: Tensor) -> Tensor:
+        """(V, Q, D), (V, P, D) -> (V, Q, D)"""
+        queries = self.norm_queries(asked)
+        keys = torch.cat([self.norm_seen(seen), queries], 1)
+        asked = asked + self.attention(queries, keys, keys, need_weights=False)[0]
+        thought: Tensor = asked + self.mlp(self.norm_mlp(asked))
+        return thought

@@ -1,0 +1,28 @@
+"""Models on disk: our own folders and the published layouts, read and written. Knows no weights' meaning but names."""
+
+from .layout import Checkpoint, Export, Layout, Parts, save_config, write_config
+from .reading import LAYOUTS, fill, named_layout, open_checkpoint, unfilled, unread
+from .tensors import Shape, Tensors, write_file, write_index
+from .writing import beside, last_checkpoint, save_weights
+
+__all__ = [
+    "LAYOUTS",
+    "Checkpoint",
+    "Export",
+    "Layout",
+    "Parts",
+    "Shape",
+    "Tensors",
+    "beside",
+    "fill",
+    "last_checkpoint",
+    "named_layout",
+    "open_checkpoint",
+    "save_config",
+    "save_weights",
+    "unfilled",
+    "unread",
+    "write_config",
+    "write_file",
+    "write_index",
+]

@@ -1,0 +1,347 @@
+"""The two layouts of Transformers: ``LlavaForConditionalGeneration`` and ``LlavaOnevisionForConditionalGeneration``."""
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    GenerationConfig,
+    LlavaConfig,
+    LlavaImageProcessorPil,
+    LlavaOnevisionConfig,
+    LlavaOnevisionImageProcessorPil,
+    LlavaOnevisionProcessor,
+    LlavaOnevisionVideoProcessor,
+    LlavaProcessor,
+    PretrainedConfig,
+    SiglipImageProcessorPil,
+)
+
+from ..types import InputError
+from .layout import Export, Parts, known, text_type, tower, used_layers, vision_config
+from .tensors import Shape
+
+IMAGE, VIDEO = "<image>", "<video>"
+PREFIXES = (
+    (r"^(model\.)?vision_tower\.(vision_model\.)?(encoder\.(?=layers\.))?", "vision_encoder."),
+    (r"^(model\.)?multi_modal_projector\.linear_1\.", "projector.0."),
+    (r"^(model\.)?multi_modal_projector\.linear_2\.", "projector.2."),
+    (r"^(model\.)?image_newline$", "llm.newline"),
+    (r"^(language_model\.)?lm_head\.", "llm.model.lm_head."),
+    (r"^language_model\.model\.", "llm.model.model."),
+    (r"^model\.language_model\.", "llm.model.model."),
+)
+"""Prefixes as Transformers 4.43, 4.52 and 5 write them."""
+ENCODERS = {"siglip_vision_model": "siglip", "clip_vision_model": "clip"}
+KINDS = ("image", "multipatch", "video", "scene3d")
+NAMED = ("qwen2", "qwen3", "llama")
+VIDEOS = {"pool": "bilinear", "stride": 2, "newline": "one_token", "fit": "square"}
+DEFAULTS = {"pool": "average", "stride": 1, "newline": "none", "fit": "square"}
+"""Of the video adapter, and what llava_onevision does with videos above."""
+NOT_SHAPE = set(PretrainedConfig().to_dict()) | {"use_cache"}
+"""What every config of Transformers holds beside the shape."""
+
+
+class Llava:
+    """Every picture is one view; no newline, no tiles, no pooling: frames of a video are pictures."""
+
+    name = "llava"
+    model_type = "llava"
+    config_class: Any = LlavaConfig
+    marks: Sequence[str] = (IMAGE,)
+
+    def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
+        return config.get("model_type") == self.model_type
+
+    def parts(self, folder: Path, config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Parts:
+        described = self.config_class(**config)
+        vision, text = described.vision_config, described.text_config
+        known(folder, "vision_config.model_type", vision.model_type, tuple(ENCODERS))
+        known(folder, "projector_hidden_act", described.projector_hidden_act, ("gelu",))
+        known(folder, "multimodal_projector_bias", described.multimodal_projector_bias, (True,))
+        if not isinstance(described.vision_feature_layer, int):
+            raise InputError(f"{folder / 'config.json'}: no part for several layers in vision_feature_layer")
+        encoder = {"name": ENCODERS[vision.model_type], "select_layer": described.vision_feature_layer}
+        if encoder["name"] == "clip":
+            full = described.vision_feature_select_strategy == "full"
+            encoder["feature"] = "cls_patch" if full else "patch"
+        tied = {"tie_word_embeddings": described.tie_word_embeddings}
+        named = text.model_type if text.model_type in NAMED and _speaks(folder, text.model_type) else "auto"
+        return {
+            "vision_encoder": {**encoder, "config": _plain(vision)},
+            "projector": {"name": "mlp", "depth": 2},
+            "llm": {"name": named, "config": {**_plain(text), **tied}, "tokenizer": str(folder)},
+            "modality": self.modalities(folder, described),
+        }
+
+    def modalities(self, folder: Path, described: Any) -> dict[str, Any]:
+        files = [folder / name for name in ("preprocessor_config.json", "processor_config.json")]
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+        settings = found[0].get("image_processor", found[0]) if found else {}
+        return pictures("pad" if settings.get("do_pad") else "square")
+
+    def to_native(self, name: str) -> str | None:
+        for pattern, prefix in PREFIXES:
+            found = re.match(pattern, name)
+            if found:
+                return prefix + name[found.end() :]
+        return None
+
+    def from_native(self, name: str, used: bool) -> str | None:
+        group, _, rest = name.partition(".")
+        if group == "vision_encoder":
+            return "vision_tower.vision_model." + re.sub(r"^layers\.", "encoder.layers.", rest)
+        if group == "projector":
+            layer, _, kind = rest.partition(".")
+            return f"multi_modal_projector.linear_{ {'0': 1, '2': 2}[layer] }.{kind}"
+        return None if name == "llm.newline" else name.replace("llm.model.", "language_model.", 1)
+
+    def refuses(self, export: Export) -> dict[str, str]:
+        kinds = export.parts["modality"]
+        found = unfit_parts(export)
+        lines = [kind.get("newline", False) not in (False, "none") for kind in kinds.values()]
+        tiles = kinds.get("multipatch", {})
+        if any(lines) or tiles.get("merge") == "spatial_unpad":
+            found["newline"] = "it has no image_newline"
+        if tiles.get("pinpoints"):
+            found["multipatch"] = "it shows a picture as one view, without tiles"
+        for kind in ("video", "scene3d"):
+            if kinds.get(kind, {}).get("stride", 1) > 1:
+                found[kind] = "it does not pool the tokens of a view"
+        if len({kind.get("fit", "square") for kind in kinds.values()}) > 1:
+            found["fit"] = "one image processor serves all visuals, and the modalities differ in fit"
+        return found
+
+    def without(self, parts: Parts, drop: Sequence[str]) -> Parts:
+        """Whatever is dropped, the modalities become those of the layout."""
+        fit = parts["modality"].get("image", {}).get("fit", "square")
+        return {**parts, "modality": _only(parts["modality"], pictures(fit))}
+
+    def rows(self, export: Export) -> int:
+        """Rows that the vocabulary must have: a token stands for a feature, <image> or <video>."""
+        known = export.shapes["llm.model.model.embed_tokens.weight"].shape[0]
+        return max(known, export.model.llm.chat.newline_id + len(self.marks))
+
+    def added(self, export: Export) -> dict[str, Shape]:
+        """SigLIP's last norm is run by Transformers, though nothing reads what it makes."""
+        names = [f"vision_encoder.post_layernorm.{kind}" for kind in ("weight", "bias")]
+        some = next(iter(export.shapes.values())).dtype
+        size = (export.model.vision_encoder.dim,)
+        return {str(self.from_native(n, used=True)): Shape(size, some) for n in names if n not in export.shapes}
+
+    def describe(self, export: Export, folder: Path) -> None:
+        chat = export.model.llm.chat
+        tokenizer = copy.deepcopy(chat.tokenizer)
+        tokenizer.add_special_tokens(
+            {"additional_special_tokens": list(self.marks)}, replace_extra_special_tokens=False
+        )  # fmt: skip
+        vision = vision_config(export)
+        text = copy.deepcopy(export.model.llm.model.config)
+        text.vocab_size = self.rows(export)
+        config = self.config_class(
+            vision_config=vision,
+            text_config=text,
+            image_token_index=tokenizer.convert_tokens_to_ids(IMAGE),
+            vision_feature_layer=used_layers(export) - vision.num_hidden_layers - 1,
+            vision_feature_select_strategy=_strategy(export),
+            tie_word_embeddings=text.tie_word_embeddings,
+            **self.settings(export, tokenizer),
+        )
+        config.architectures = [f"{type(config).__name__.removesuffix('Config')}ForConditionalGeneration"]
+        config.save_pretrained(folder)
+        _for_old_readers(folder / "config.json", str(next(iter(export.shapes.values())).dtype))
+        GenerationConfig(eos_token_id=list(chat.stop_ids), pad_token_id=chat.pad_id).save_pretrained(folder)
+        processor = self.processor(export, tokenizer, template(chat))
+        processor.save_pretrained(folder)
+        processor.image_processor.save_pretrained(folder)  # Transformers 4 looks for it in a file of its own
+
+    def settings(self, export: Export, tokenizer: Any) -> dict[str, Any]:
+        return {"image_seq_length": export.model.vision_encoder.spec.tokens}
+
+    def processor(self, export: Export, tokenizer: Any, chat_template: str) -> Any:
+        spec = export.model.vision_encoder.spec
+        kind: Any = LlavaImageProcessorPil if _fit(export) == "pad" else SiglipImageProcessorPil
+        padded = {"do_pad": True, "do_center_crop": False} if kind is LlavaImageProcessorPil else {}
+        return LlavaProcessor(
+            image_processor=kind(**_pixels(spec), **padded),
+            tokenizer=tokenizer,
+            patch_size=spec.size // spec.grid,
+            vision_feature_select_strategy=_strategy(export),
+            num_additional_image_tokens=int(tower(export.model.vision_encoder) == "clip_vision_model"),
+            chat_template=chat_template,
+        )
+
+
+class LlavaOnevision(Llava):
+    """Pictures with a newline, tiles for a single one, and videos whose frames are pooled by two."""
+
+    name = "llava-onevision"
+    model_type = "llava_onevision"
+    config_class: Any = LlavaOnevisionConfig
+    marks = (IMAGE, VIDEO)
+
+    def modalities(self, folder: Path, described: Any) -> dict[str, Any]:
+        most = re.fullmatch(r"anyres_max_(\d+)", described.vision_aspect_ratio)
+        known(folder, "vision_aspect_ratio", "anyres_max_K" if most else described.vision_aspect_ratio, ("anyres_max_K",))
+        assert most
+        return {
+            "image": {"name": "image", "fit": "pad", "newline": True},
+            "multipatch": {
+                "name": "multipatch",
+                "pinpoints": [[width, height] for height, width in described.image_grid_pinpoints],
+                "max_tiles": int(most[1]),
+                "merge": "spatial_unpad",
+            },
+            "video": {"name": "video", **VIDEOS},
+            "scene3d": {"name": "scene3d", "fit": "pad", "newline": "frame"},
+        }
+
+    def without(self, parts: Parts, drop: Sequence[str]) -> Parts:
+        kinds = {**parts["modality"]}
+        if "fit" in drop or "newline" in drop:
+            kinds["image"] = {**kinds["image"], "fit": "pad", "newline": True}
+        tiles = kinds.pop("multipatch", None)
+        if tiles and "multipatch" not in drop:
+            kinds["multipatch"] = tiles
+        if "video" in drop or "times" in drop:
+            kinds["video"] = {**kinds["video"], **VIDEOS, "times": False}
+        if "scene3d" in drop:
+            kinds["scene3d"] = {**kinds["scene3d"], "fit": "pad", "newline": "frame", "stride": 1}
+        return {**parts, "modality": {k: v for k, v in kinds.items() if k in KINDS}}
+
+    def from_native(self, name: str, used: bool) -> str | None:
+        return "image_newline" if name == "llm.newline" else super().from_native(name, used)
+
+    def refuses(self, export: Export) -> dict[str, str]:
+        kinds = export.parts["modality"]
+        found = unfit_parts(export)
+        image, tiles, video, scene = (kinds.get(k, {}) for k in ("image", "multipatch", "video", "scene3d"))
+        if image and not image.get("newline"):
+            found["newline"] = "it ends every picture with image_newline"
+        if image and image.get("fit", "square") != "pad":
+            found["fit"] = "it pads the pictures of a multi-image prompt to squares"
+        if tiles and not (tiles.get("pinpoints") and tiles.get("merge", "spatial_unpad") == "spatial_unpad"):
+            found["multipatch"] = "it cuts every single picture into tiles, un-padded, with a newline after each row"
+        if video and any(video.get(k, d) != VIDEOS[k] for k, d in DEFAULTS.items()):
+            found["video"] = "it pools frames by two, bilinearly, and ends a video with one newline"
+        if scene and (scene.get("stride", 1), scene.get("newline", "none")) != (1, "frame"):
+            found["scene3d"] = "its views are pictures, each with a newline"
+        return found
+
+    def settings(self, export: Export, tokenizer: Any) -> dict[str, Any]:
+        tiles, size = export.parts["modality"].get("multipatch", {}), export.model.vision_encoder.spec.size
+        pinpoints = _pinpoints(tiles.get("pinpoints") or [[size, size]], size)
+        most = tiles.get("max_tiles") or max(w * h for h, w in pinpoints) // size**2
+        return {
+            "video_token_index": tokenizer.convert_tokens_to_ids(VIDEO),
+            "image_grid_pinpoints": pinpoints,
+            "vision_aspect_ratio": f"anyres_max_{most}",
+        }
+
+    def processor(self, export: Export, tokenizer: Any, chat_template: str) -> Any:
+        spec, settings = export.model.vision_encoder.spec, self.settings(export, tokenizer)
+        return LlavaOnevisionProcessor(
+            image_processor=LlavaOnevisionImageProcessorPil(
+                **_pixels(spec), image_grid_pinpoints=settings["image_grid_pinpoints"]
+            ),
+            tokenizer=tokenizer,
+            video_processor=LlavaOnevisionVideoProcessor(**_pixels(spec)),
+            num_image_tokens=spec.grid**2,
+            vision_feature_select_strategy=_strategy(export),
+            chat_template=chat_template,
+            vision_aspect_ratio=settings["vision_aspect_ratio"],
+        )
+
+
+def unfit_parts(export: Export) -> dict[str, str]:
+    """Parts that neither layout can hold."""
+    model, parts, found = export.model, export.parts, {}
+    if tower(model.vision_encoder) not in ENCODERS:
+        found["vision_encoder"] = f"it is written with SigLIP and CLIP towers, not {parts['vision_encoder']['name']}"
+    if parts["projector"]["name"] != "mlp" or parts["projector"].get("depth", 2) != 2:
+        found["projector"] = f"it holds an mlp of depth 2, not {parts['projector']}"
+    if text_type(model.llm) is None:
+        found["llm"] = f"it holds language models of Transformers, not {parts['llm']['name']}"
+    if parts["modality"].get("video", {}).get("times"):
+        found["times"] = "it writes no time before a frame"
+    unknown = parts["modality"].keys() - set(KINDS)
+    return found | {kind: f"it has no modality {kind}" for kind in sorted(unknown)}
+
+
+def pictures(fit: str) -> dict[str, Any]:
+    """The modalities of a model that sees nothing but single views."""
+    views = {"stride": 1, "newline": "none", "fit": fit}
+    return {
+        "image": {"name": "image", "newline": False, "fit": fit},
+        "multipatch": {"name": "multipatch", "pinpoints": [], "merge": "flat", "fit": fit},
+        "video": {"name": "video", **views, "times": False},
+        "scene3d": {"name": "scene3d", **views},
+    }
+
+
+def _only(kinds: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {kind: {**node, **wanted[kind]} for kind, node in kinds.items() if kind in wanted}
+
+
+def template(chat: Any) -> str:
+    """A Jinja template for Transformers that writes what the renderer renders: visuals where they stand."""
+    opening, closing = ({r: f(r) for r in ("system", "user", "assistant")} for f in (chat.open, chat.close))
+    system = chat.open("system") + chat.system + chat.close("system") if chat.system else ""
+    text = [json.dumps(part, ensure_ascii=False) for part in (opening, closing, chat.begin, system)]
+    return (
+        f"{{%- set opening = {text[0]} -%}}{{%- set closing = {text[1]} -%}}{{{{- {text[2]} -}}}}"
+        f"{{%- if messages[0]['role'] != 'system' -%}}{{{{- {text[3]} -}}}}{{%- endif -%}}"
+        "{%- for message in messages -%}{{- opening[message['role']] -}}"
+        "{%- if message['content'] is string -%}{{- message['content'] -}}"
+        "{%- else -%}{%- for part in message['content'] -%}"
+        "{%- if part['type'] == 'text' -%}{{- part['text'] -}}{%- else -%}{{- '<' + part['type'] + '>' -}}{%- endif -%}"
+        "{%- endfor -%}{%- endif -%}{{- closing[message['role']] -}}{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- opening['assistant'] -}}{%- endif -%}"
+    )
+
+
+def _speaks(folder: Path, kind: str) -> bool:
+    """Whether the tokenizer has the tokens of the turn format that the language model's part takes for granted."""
+    files = [folder / name for name in ("tokenizer.json", "tokenizer_config.json", "added_tokens.json")]
+    return kind == "llama" or any("<|im_start|>" in f.read_text(encoding="utf-8") for f in files if f.is_file())
+
+
+def _for_old_readers(path: Path, dtype: str) -> None:
+    """Transformers 4, vLLM and SGLang read the base of the rotary positions beside the other sizes."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    rope = config["text_config"].get("rope_parameters") or {}
+    if "rope_theta" in rope:
+        config["text_config"]["rope_theta"] = rope["rope_theta"]
+    config["torch_dtype"] = dtype.removeprefix("torch.")
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A config of Transformers as YAML can hold it."""
+    known_to_it = type(config)().to_dict().keys() - NOT_SHAPE
+    kept: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return {k: v for k, v in kept.items() if k in known_to_it and v is not None} | {"model_type": config.model_type}
+
+
+def _strategy(export: Export) -> str:
+    patches = export.parts["vision_encoder"].get("feature", "patch") == "patch"
+    return "default" if patches and tower(export.model.vision_encoder) == "clip_vision_model" else "full"
+
+
+def _fit(export: Export) -> str:
+    return str(next(iter(export.parts["modality"].values())).get("fit", "square"))
+
+
+def _pixels(spec: Any) -> dict[str, Any]:
+    return {"size": {"height": spec.size, "width": spec.size}, "image_mean": list(spec.mean), "image_std": list(spec.std)}
+
+
+def _pinpoints(value: Any, size: int) -> list[list[int]]:
+    """(width, height) pairs or a range in tiles -> (height, width) pairs, as Transformers wants them."""
+    if isinstance(value, str):
+        first, *_, last = [(int(a), int(b)) for a, b in re.findall(r"\((\d+)x(\d+)\)", value)] * 2
+        value = [(i * size, j * size) for i in range(first[0], last[0] + 1) for j in range(first[1], last[1] + 1)]
+    return [[int(height), int(width)] for width, height in value]

@@ -1,0 +1,169 @@
+"""A folder of any layout -> config nodes and weights."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
+
+from ..registry import hint
+from ..types import InputError
+from .layout import CONFIG, Checkpoint, Layout, Native
+from .llava import Llava, LlavaOnevision
+from .original import Original
+from .tensors import Tensors
+
+LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (Native(), Original(), Llava(), LlavaOnevision())}
+BUFFERS = ("position_ids", "rotary_emb.inv_freq")
+"""Written by old code, and no weights."""
+ABSENT = "llm.newline"
+"""Layouts without a separator do not hold it; it begins at zero."""
+
+
+def named_layout(name: str) -> Layout:
+    if name not in LAYOUTS:
+        raise InputError(f"no layout named {name!r}{hint(name, LAYOUTS)}")
+    return LAYOUTS[name]
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """A folder, or the name of a repository on the hub. No weight is read yet. Raises InputError."""
+    folder = _local(path)
+    config = _config(folder)
+    found = [layout for layout in LAYOUTS.values() if layout.recognises(folder, config)]
+    if not found:
+        known = "llava_qwen (original), llava, llava_onevision"
+        if not config:
+            raise InputError(f"{folder} is no model: it has neither {CONFIG} nor config.json; give a run's folder")
+        raise InputError(f"{folder / 'config.json'}: model_type {config.get('model_type')!r} is unknown; known: {known}")
+    layout = found[0]
+    tensors = Tensors(folder)
+    names: dict[str, str] = {}
+    for name, file in tensors.file_of.items():
+        if name.endswith(BUFFERS):
+            continue
+        native = layout.to_native(name)
+        if native is None:
+            raise InputError(f"{file} holds {name}, which is no tensor of the {layout.name} layout")
+        names[native] = name
+    return Checkpoint(layout, folder, layout.parts(folder, config, tensors.shapes), tensors, names)
+
+
+def _local(path: str | Path) -> Path:
+    if Path(path).is_dir():
+        return Path(path)
+    try:
+        return Path(snapshot_download(str(path)))
+    except HFValidationError:
+        raise InputError(f"{path} does not exist") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} is no folder, and the hub does not give it: {reason}") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        return {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path} holds no settings by name")
+    return config
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Modules built inside draw no initial weights: their memory is reserved and never touched."""
+    with no_init_weights():
+        yield
+
+
+def fill(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype | None = None) -> dict[str, str]:
+    """Map the checkpoint's weights into ``model``, which was built ``unfilled``; tied weights stay tied.
+
+    dtype: of the weights; None keeps that of the language model's embeddings. Returns the tensors that the model does
+    not read, native name -> the file's. Raises InputError naming file, tensor and expectation.
+    """
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.tie_weights()
+    unused = unread(model, checkpoint)
+    wanted, second = model.state_dict(), aliases(model)
+    _check(wanted, set(second), unused, checkpoint)
+    native = {foreign: name for name, foreign in checkpoint.names.items() if name not in unused}
+    kind = dtype or _dtype(checkpoint)
+    state = {native[name]: t.to(kind) for name, t in checkpoint.tensors.read(list(native))}
+    if ABSENT in wanted and ABSENT not in state:
+        state[ABSENT] = torch.zeros(wanted[ABSENT].shape, dtype=kind)
+    model.load_state_dict(state, strict=False, assign=True)
+    for name, owner in second.items():
+        module, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(module), leaf, model.get_parameter(owner))
+    model.mean = model.mean.to(kind)
+    return unused
+
+
+def unread(model: nn.Module, checkpoint: Checkpoint) -> dict[str, str]:
+    """Tensors that the model has no use for: layers and norms above the one that is read, the copy of a tied head.
+
+    Raises InputError for any other that the model does not have.
+    """
+    wanted, second = model.state_dict(), aliases(model)
+    left = {}
+    for native, foreign in checkpoint.names.items():
+        if native in second or (native not in wanted and native.startswith("vision_encoder.")):
+            left[native] = foreign
+        elif native not in wanted:
+            file = checkpoint.tensors.file_of[foreign]
+            raise InputError(f"{file} holds {foreign}, which the model of its config does not have")
+    return left
+
+
+def _check(wanted: Mapping[str, Tensor], second: set[str], unused: Mapping[str, str], checkpoint: Checkpoint) -> None:
+    for native, foreign in checkpoint.names.items():
+        if native in unused:
+            continue
+        found, expected = checkpoint.tensors.shapes[foreign].shape, tuple(wanted[native].shape)
+        if found != expected:
+            file = checkpoint.tensors.file_of[foreign]
+            raise InputError(f"{file} holds {foreign} of shape {found} where the config asks for {expected}")
+    elsewhere = tuple(f"{group}." for group, node in checkpoint.parts.items() if _has_path(node))
+    needed = [n for n in wanted if n not in second and n not in checkpoint.names and n != ABSENT]
+    missing = [n for n in needed if not n.startswith(elsewhere)] if elsewhere else needed
+    if missing:
+        name = checkpoint.layout.from_native(missing[0], used=True)
+        part = missing[0].partition(".")[0]
+        way = f"; it holds nothing of the {part}: give {part}.path" if not _any(checkpoint, part) else ""
+        raise InputError(f"{checkpoint.folder} lacks {name} and {len(missing) - 1} more of {len(wanted)} tensors{way}")
+
+
+def _any(checkpoint: Checkpoint, part: str) -> bool:
+    return any(name.startswith(f"{part}.") for name in checkpoint.names)
+
+
+def _has_path(node: Any) -> bool:
+    return isinstance(node, Mapping) and bool(node.get("path"))
+
+
+def _dtype(checkpoint: Checkpoint) -> torch.dtype:
+    shapes = {native: checkpoint.tensors.shapes[name] for native, name in checkpoint.names.items()}
+    text = [shape for native, shape in shapes.items() if native.startswith("llm.")]
+    return (text or list(shapes.values()))[0].dtype
+
+
+def aliases(model: nn.Module) -> dict[str, str]:
+    """Second names of tied weights, and the names of their owners."""
+    plain = "_checkpoint_wrapped_module."
+    owners = {id(p): name.replace(plain, "") for name, p in model.named_parameters()}
+    every = ((name.replace(plain, ""), p) for name, p in model.named_parameters(remove_duplicate=False))
+    return {name: owners[id(p)] for name, p in every if name != owners[id(p)]}

@@ -1,0 +1,61 @@
+"""A trained model into its run's folder.
+
+config.yaml          what was composed, resolved; enough to build the model again
+model.safetensors    all weights, each once
+tokenizer/           of the language model, unless it is made from code
+checkpoints/         Lightning's, for resuming
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ..types import InputError
+from .layout import UNUSED
+from .reading import aliases
+from .tensors import SINGLES, Shape, write_file
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[Path]:
+    """A folder to write into that becomes ``folder`` when all went well, and vanishes where it did not."""
+    if folder.exists():
+        raise InputError(f"{folder} exists; nothing is written over it: give another name or remove it")
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def save_weights(
+    folder: Path, model: nn.Module, state: Mapping[str, Tensor], unused: Mapping[str, Tensor] | None = None
+) -> None:
+    """``state`` by the model's names; tied weights are written once, under the name of their owner.
+
+    unused: tensors of the checkpoint that the model came from and does not read, kept for exports.
+    """
+    owners = {name.replace("_checkpoint_wrapped_module.", "") for name, _ in model.named_parameters()}
+    second = aliases(model)
+    assert owners.isdisjoint(second)
+    kept = {name: tensor.cpu() for name, tensor in state.items() if name not in second}
+    kept |= {UNUSED + name: tensor for name, tensor in (unused or {}).items()}
+    part = folder / (SINGLES[0] + ".part")
+    write_file(part, {n: Shape(tuple(t.shape), t.dtype) for n, t in kept.items()}, iter(kept.items()))
+    part.rename(folder / SINGLES[0])
+
+
+def last_checkpoint(path: Path) -> Path:
+    """What to resume from: a checkpoint itself, or the last one of a run's folder."""
+    if path.suffix == ".ckpt" and path.exists():
+        return path
+    last = path / "checkpoints" / "last.ckpt"
+    if not last.exists():
+        raise InputError(f"nothing to resume in {path}: {last} does not exist")
+    return last

@@ -1,0 +1,129 @@
+"""Tiny checkpoints in the published layouts, at random weights, made by Transformers itself where it has the layout."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
+from transformers import (
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaOnevisionConfig,
+    LlavaOnevisionForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+SIZE, PATCH = 42, 14
+TEXT: dict[str, Any] = {
+    "vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "initializer_range": 0.2, "max_position_embeddings": 4096,
+}  # fmt: skip
+VISION: dict[str, Any] = {
+    "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": SIZE,
+    "patch_size": PATCH,
+}  # fmt: skip
+PINPOINTS = [[42, 84], [84, 42], [84, 84], [126, 42], [42, 126]]
+
+
+def tokenizer(*more: str, without: str = "") -> PreTrainedTokenizerFast:
+    """Bytes and the special tokens of Qwen."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    special = [t for t in ("<|endoftext|>", "<|im_start|>", "<|im_end|>", *more) if t != without]
+    made = PreTrainedTokenizerFast(tokenizer_object=core, clean_up_tokenization_spaces=False)
+    made.add_special_tokens({"additional_special_tokens": special})
+    return made
+
+
+def original(folder: Path, tied: bool = False, shards: int = 1, pickled: bool = False, **changes: Any) -> Path:
+    """The layout of ``LlavaQwenForCausalLM``, with the tower's layers but the last, its norm and the newline."""
+    torch.manual_seed(0)
+    folder.mkdir(parents=True)
+    text = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=tied))
+    shape = {**VISION, "num_hidden_layers": VISION["num_hidden_layers"] - 1}
+    tower = SiglipVisionModel(SiglipVisionConfig(**shape, vision_use_head=False))
+    state = {k: v for k, v in text.state_dict().items() if not (tied and k == "lm_head.weight")}
+    inner = {k.removeprefix("vision_model."): v for k, v in tower.state_dict().items()}
+    state |= {f"model.vision_tower.vision_tower.vision_model.{k}": v * 3 for k, v in inner.items()}
+    wide, narrow = TEXT["hidden_size"], VISION["hidden_size"]
+    for name, shape_ in {"0.weight": (wide, narrow), "0.bias": (wide,), "2.weight": (wide, wide), "2.bias": (wide,)}.items():
+        state[f"model.mm_projector.{name}"] = torch.randn(shape_) * 0.3
+    state["model.image_newline"] = torch.randn(wide)
+    config = {
+        "architectures": ["LlavaQwenForCausalLM"], "model_type": "llava_qwen", **TEXT, "tie_word_embeddings": tied,
+        "rope_theta": 1e6, "vision_config": {**VISION, "model_type": "siglip_vision_model"}, "mm_vision_tower": "siglip",
+        "mm_projector_type": "mlp2x_gelu", "mm_hidden_size": narrow, "mm_vision_select_layer": -2,
+        "mm_patch_merge_type": "flat", "image_aspect_ratio": "pad", **changes,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    tokenizer().save_pretrained(folder)
+    write(folder, state, shards, pickled)
+    return folder
+
+
+def write(folder: Path, state: dict[str, Tensor], shards: int = 1, pickled: bool = False) -> None:
+    names = sorted(state)
+    parts = [{n: state[n].contiguous().clone() for n in names[i::shards]} for i in range(shards)]
+    stem, end = ("pytorch_model", "bin") if pickled else ("model", "safetensors")
+    files = [f"{stem}-{i + 1:05d}-of-{shards:05d}.{end}" if shards > 1 else f"{stem}.{end}" for i in range(shards)]
+    for file, part in zip(files, parts, strict=True):
+        if pickled:
+            torch.save(part, folder / file)
+        else:
+            save_file(part, folder / file, {"format": "pt"})
+    if shards > 1:
+        homes = {n: file for file, part in zip(files, parts, strict=True) for n in part}
+        (folder / f"{stem}.{end}.index.json").write_text(json.dumps({"weight_map": homes}))
+
+
+def _configs(tied: bool) -> tuple[Qwen2Config, SiglipVisionConfig]:
+    shape = {**VISION, "num_hidden_layers": VISION["num_hidden_layers"] - 1}
+    return Qwen2Config(**TEXT, tie_word_embeddings=tied), SiglipVisionConfig(**shape, vision_use_head=False)
+
+
+def _randomly(model: Any) -> Any:
+    torch.manual_seed(1)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    for name, parameter in model.named_parameters():
+        if "norm" in name and name.endswith("weight"):
+            torch.nn.init.ones_(parameter)
+    return model.eval()
+
+
+def llava(folder: Path, tied: bool = False) -> LlavaForConditionalGeneration:
+    """As llava-hf/llava-interleave-qwen-0.5b-hf: the last layer of a tower without head, ``full``."""
+    text, vision = _configs(tied)
+    tokens = tokenizer("<image>")
+    config = LlavaConfig(
+        vision_config=vision, text_config=text, vision_feature_layer=-1, vision_feature_select_strategy="full",
+        image_token_index=tokens.convert_tokens_to_ids("<image>"), tie_word_embeddings=tied,
+    )  # fmt: skip
+    model = _randomly(LlavaForConditionalGeneration(config))
+    model.save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return model
+
+
+def onevision(folder: Path, tied: bool = True) -> LlavaOnevisionForConditionalGeneration:
+    """As llava-hf/llava-onevision-qwen2-0.5b-ov-hf."""
+    text, vision = _configs(tied)
+    tokens = tokenizer("<image>", "<video>")
+    config = LlavaOnevisionConfig(
+        vision_config=vision, text_config=text, image_grid_pinpoints=PINPOINTS, vision_aspect_ratio="anyres_max_1",
+        image_token_index=tokens.convert_tokens_to_ids("<image>"), tie_word_embeddings=tied,
+        video_token_index=tokens.convert_tokens_to_ids("<video>"),
+    )  # fmt: skip
+    model = _randomly(LlavaOnevisionForConditionalGeneration(config))
+    model.save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return model
