@@ -91,6 +91,8 @@ def test_golden_lengths(shared: Path) -> None:
         ("multipatch", {"pinpoints": str(PINPOINTS)}, (1024, 768), 729 + 40 * 55),
         ("multipatch", {"pinpoints": PINPOINTS, "merge": "flat"}, (1024, 768), 5 * 729),
         ("multipatch", {"pinpoints": PINPOINTS, "merge": "spatial"}, (1024, 768), 5 * 729),
+        # 752 * 54 / 1000 = 40.6 is floored before the margin is: 7, not 6
+        ("multipatch", {"pinpoints": PINPOINTS}, (1000, 752), 729 + 40 * 55),
         # portrait: columns are left out, so all 54 rows have a newline: 40 columns
         ("multipatch", {"pinpoints": PINPOINTS}, (768, 1024), 729 + 54 * 41),
         # extremes: 1152 x 384, of 27 rows int(20 * 81 / 2000) = 0 show it, pad 13, the middle one is left
@@ -111,6 +113,8 @@ def test_golden_lengths(shared: Path) -> None:
         ("multipatch", {"max_tiles": 2}, (900, 900), 729 + 38 * 39),
         # 54 x 54 are 2916 of 2187: 1.1547 > 1.1, 54 // 1.1547 = 46
         ("multipatch", {"max_tiles": 3}, (900, 900), 729 + 46 * 47),
+        # 44 x 54 are 2376 of 2187: sqrt 1.04 is let pass
+        ("multipatch", {"max_tiles": 3, "pinpoints": PINPOINTS}, (1000, 820), 729 + 44 * 55),
         # 40 x 54 = 2160 of 2187: less than the limit
         ("multipatch", {"max_tiles": 3, "pinpoints": PINPOINTS}, (1024, 768), 729 + 40 * 55),
         # 1 x 81 of 729; and 1 x 972, sqrt(972 / 729) = 1.1547, of which 972 // 1.1547 = 841 and not 0 rows are left

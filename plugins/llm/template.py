@@ -51,9 +51,13 @@ def from_template(tokenizer: PreTrainedTokenizerBase) -> Format:
     begin = begin if before.startswith(begin) else ""
     if not end.strip() or not between.startswith(end.rstrip()):
         raise _unclear("has a chat template whose turns do not end alike")
+    end = end if between.startswith(end) else end.rstrip()
     # a default system turn may stand before the first question, and a line break be missing after the last answer
-    open_user = _common_end(before.removeprefix(begin), between.removeprefix(end.rstrip()))
+    open_user = _common_end(before.removeprefix(begin), between.removeprefix(end))
     close_assistant = between.removesuffix(open_user)
+    tail = str(prompt).partition(SAID["user"])[2]
+    if after_user.rstrip(" ") == tail.rstrip(" "):  # a space before an answer is written by its tokenizer
+        after_user = tail
     open_assistant = str(prompt).removeprefix(str(asked)) if str(prompt).startswith(str(asked)) else ""
     if not after_user.endswith(open_assistant):
         raise _unclear("has a chat template that opens a reply otherwise than an answer")

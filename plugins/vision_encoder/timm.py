@@ -33,11 +33,11 @@ class Timm(nn.Module):
             extra["act_layer"] = "gelu_tanh"
         self.model = _create(model, {"pretrained": pretrained, **extra, **(options or {})})
         shape: Any = self.model
+        self.prefix: int = getattr(shape, "num_prefix_tokens", 0)
+        self.layer = None if select_layer is None else self._prune(select_layer)
         for unused in ("head", "fc_norm", "attn_pool"):  # parameters without a gradient would stop DDP
             if hasattr(self.model, unused):
                 setattr(self.model, unused, nn.Identity())
-        self.prefix: int = getattr(shape, "num_prefix_tokens", 0)
-        self.layer = None if select_layer is None else self._prune(select_layer)
         made = shape.feature_info[-1 if self.layer is None else self.layer]
         self.dim: int = made["num_chs"]
         data = resolve_model_data_config(self.model)

@@ -20,6 +20,8 @@ from .types import InputError
 
 SMALL = 2_000_000_000
 """Parameters up to which both sides are compared in float32; larger models keep the precision of their files."""
+ENDS = 16
+"""Logits are compared for so many last positions: all of a prompt's would take gigabytes."""
 ROUGH = {"tokens": 0.0, "pixels": 1e-5}
 """Differences allowed whatever the precision: none of tokens, and of pixels what normalising in another order makes."""
 
@@ -28,16 +30,23 @@ Trace = dict[str, Tensor]
 
 
 def prompts(lm: LM) -> dict[str, Sample]:
-    """Fixed prompts of several images, one image and a video, for the modalities that the model has."""
+    """Fixed prompts: several images, and what is shown in another way than those, one image in tiles and a video."""
     size = lm.vision.size
-    a, b, c = (_picture(w, h, seed) for seed, (w, h) in enumerate([(size, size), (size * 3 // 2, size), (size * 2, size)]))
-    frames = [_picture(size, size, 10 + i) for i in range(3)]
+    a, b, c, d = (_picture(size * w // 2, size, seed) for seed, w in enumerate((2, 3, 4, 2)))
     shown: dict[str, list[str | Media]] = {
         "image": [Media("image", a), " and ", Media("image", b), "\nWhat is different?"],
         "multipatch": [Media("multipatch", c), "\nDescribe it."],
-        "video": ["Watch this: ", Media("video", frames), "\nWhat happens?"],
+        "video": ["Watch this: ", Media("video", [a, d]), "\nWhat happens?"],
     }
-    return {kind: Sample([Turn("user", content)]) for kind, content in shown.items() if kind in lm.adapters}
+    alike = {kind for kind in ("multipatch", "video") if kind in lm.adapters and _plain(lm, shown[kind], kind)}
+    return {k: Sample([Turn("user", content)]) for k, content in shown.items() if k in lm.adapters.keys() - alike}
+
+
+def _plain(lm: LM, content: list[str | Media], kind: str) -> bool:
+    """Whether the modality shows whole views without anything between or pooling, as ``image`` does."""
+    (media,) = (part for part in content if isinstance(part, Media))
+    layout = list(lm.adapters[kind].prepare(media.data).layout)
+    return set(layout) == {lm.vision.tokens} and "image" in lm.adapters
 
 
 def _picture(width: int, height: int, seed: int) -> Image.Image:
@@ -58,7 +67,7 @@ def trace(lm: LM) -> dict[str, Trace]:
         ids = batch.ids[0].clone()
         ids[batch.slots] = ids[ids == model.llm.chat.newline_id] = -1
         with _recorded(named) as record, torch.inference_mode():
-            logits = model(batch)
+            logits = model.llm.head(model.hidden(batch)[:, -ENDS:])
         pixels = (batch.pixels / 255 - model.mean.float()) / model.std.float()
         found[kind] = {"tokens": ids, "pixels": pixels, **record, "logits": logits.float().cpu()}
     return found
@@ -83,7 +92,7 @@ def trace_transformers(folder: Path, source: LM, dtype: torch.dtype) -> dict[str
     for kind, sample in prompts(source).items():
         inputs = _processed(processor, sample, inner.config.model_type)
         with _recorded(named) as record, torch.inference_mode():
-            logits = model(**inputs.to(dtype), use_cache=False).logits
+            logits = model(**inputs.to(dtype), use_cache=False, logits_to_keep=ENDS).logits
         ids = inputs["input_ids"][0].clone()
         marks = [inner.config.image_token_id, getattr(inner.config, "video_token_id", -1)]
         ids[torch.isin(ids, torch.tensor(marks))] = -1
