@@ -104,7 +104,7 @@ def _load(part: str, cls: Any, path: str, options: dict[str, Any], unused: tuple
         shape = cls.config_class.from_pretrained(path, **options)
         with _quiet():
             model, report = cls.from_pretrained(
-                path, config=shape, output_loading_info=True, key_mapping=INNER
+                path, config=shape, dtype=torch.float32, output_loading_info=True, key_mapping=INNER
             )
     except UNREADABLE as error:
         raise InputError(f"{part}: {path} cannot be loaded: {_line(error)}") from None

@@ -15,6 +15,7 @@ from interleave.build import Assembly, assemble
 from interleave.collate import collate
 from interleave.module import LitInterleaved
 from interleave.optim import PARTS, Stage
+from interleave.parallel import TOWERS
 from interleave.types import Batch
 
 STEPS = 20
@@ -44,7 +45,7 @@ def train(strategy: str, ranks: int) -> tuple[list[float], dict[str, torch.Tenso
     torch.manual_seed(0)
     assembly = assemble(small_config())
     stage = Stage(dict.fromkeys(PARTS, 1e-3), weight_decay=0.1)
-    module, losses = LitInterleaved(assembly.model, stage, checkpoint_activations=strategy == "fsdp"), Losses()
+    module, losses = LitInterleaved(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ()), Losses()
     strategies: dict[str, Any] = {
         "one": "auto",
         "ddp": DDPStrategy(process_group_backend="gloo"),

@@ -37,7 +37,7 @@ def test_mlp_has_the_depth_and_the_names_of_the_published_one() -> None:
     kinds = [type(layer) for layer in build("mlp", depth=3)]
     assert kinds == [nn.Linear, nn.GELU, nn.Linear, nn.GELU, nn.Linear]
     assert not build("mlp", std=0.1)[0].bias.any()
-    assert float(build("mlp", std=0.5)[2].weight.std()) == pytest.approx(0.5, rel=0.3)
+    assert float(build("mlp", std=0.5)[2].weight.detach().std()) == pytest.approx(0.5, rel=0.3)
 
 
 def test_pixel_shuffle_lays_neighbours_end_to_end() -> None:

@@ -12,13 +12,13 @@ from torch.utils.data import DataLoader
 
 import interleave as il
 from interleave.build import Assembly, assemble
-from interleave.checkpoint import load_config, load_weights, save_config, save_weights
+from interleave.checkpoint import open_checkpoint, save_config, save_weights
 from interleave.collate import collate
 from interleave.data import Budget, InterleavedData, Source
 from interleave.lm import LM
 from interleave.module import LitInterleaved
 from interleave.optim import PARTS, Stage, freeze, optimizer, schedule
-from interleave.parallel import blocks, checkpoint_activations
+from interleave.parallel import TOWERS, blocks, checkpoint_activations
 from interleave.types import Batch, InputError
 
 STAGE = Stage(dict.fromkeys(PARTS, 1e-2), weight_decay=0.1, warmup=0.0)
@@ -85,12 +85,12 @@ def test_frozen_parts_keep_their_weights(assembly: Assembly) -> None:
 
 
 def test_groups_decay_matrices_alone_at_the_rate_of_their_part(assembly: Assembly) -> None:
-    stage = Stage({"vision_encoder": None, "projector": 1e-2, "llm": 1e-3}, weight_decay=0.1)
+    stage = Stage({"vision_encoder": None, "projector": 1e-2, "llm": 1e-3, "newline": 1e-4}, weight_decay=0.1)
     freeze(assembly.model, stage)
     groups = optimizer(assembly.model, stage).param_groups
     assert [(g["name"], g["lr"], g["weight_decay"]) for g in groups] == [
         ("projector/matrices", 1e-2, 0.1), ("projector/vectors", 1e-2, 0.0),
-        ("llm/matrices", 1e-3, 0.1), ("llm/vectors", 1e-3, 0.0),
+        ("llm/matrices", 1e-3, 0.1), ("llm/vectors", 1e-3, 0.0), ("newline/vectors", 1e-4, 0.0),
     ]  # fmt: skip
     assert all((p.ndim > 1) == (g["weight_decay"] > 0) for g in groups for p in g["params"])
 
@@ -112,7 +112,7 @@ def test_the_schedule_warms_up_and_falls_to_zero(assembly: Assembly) -> None:
 def test_stages_name_what_is_wrong() -> None:
     with pytest.raises(InputError, match="no part 'vision'; did you mean 'vision_encoder'"):
         Stage({"vision": 1.0})
-    with pytest.raises(InputError, match="freezes all 4 parts"):
+    with pytest.raises(InputError, match="freezes all 5 parts"):
         Stage({"llm": None})
 
 
@@ -122,7 +122,7 @@ def test_activation_checkpointing_changes_nothing_but_memory(assembly: Assembly)
     plain.backward()
     expected = [p.grad.clone() for p in assembly.model.parameters() if p.grad is not None]
     assembly.model.zero_grad()
-    checkpoint_activations(assembly.model)
+    checkpoint_activations(assembly.model, TOWERS)
     assert all("CheckpointWrapper" in type(b).__name__ for b in assembly.model.llm.model.model.layers)
     again, _ = assembly.model.loss(batch)
     again.backward()
@@ -188,7 +188,7 @@ def test_saved_weights_load_into_the_same_model(assembly: Assembly, tmp_path: Pa
     lm: LM = il.load(tmp_path)
     for name, tensor in lm.model.state_dict().items():
         assert torch.equal(tensor, assembly.model.state_dict()[name]), name
-    assert load_config(tmp_path) == small_config()
+    assert open_checkpoint(tmp_path).parts == small_config()
     changed = il.load(tmp_path, ["modality.video.frames=2"])
     assert changed.adapters["video"].frames == 2  # type: ignore[comparison-overlap]
     with pytest.raises(InputError, match="no option 'frame'; did you mean 'frames'"):
@@ -198,23 +198,23 @@ def test_saved_weights_load_into_the_same_model(assembly: Assembly, tmp_path: Pa
 
 
 def test_weights_that_do_not_fit_name_file_and_tensor(assembly: Assembly, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"has no config\.yaml"):
+    with pytest.raises(InputError, match=r"neither config\.yaml nor config\.json"):
         il.load(tmp_path)
     save_config(tmp_path, small_config())
-    with pytest.raises(InputError, match=r"has no model\.safetensors; did its training end"):
+    with pytest.raises(InputError, match=r"holds no weights: none of model\.safetensors.*resume it with resume="):
         il.load(tmp_path)
     state = assembly.model.state_dict()
     name = "projector.0.weight"
     for change, message in (
-        ({name: torch.zeros(3, 2)}, rf"{name} of shape \(3, 2\) where the model has \(32, 16\)"),
+        ({name: torch.zeros(3, 2)}, rf"{name} of shape \(3, 2\) where the config asks for \(32, 16\)"),
         ({"extra": torch.zeros(1)}, "holds extra, which the model"),
     ):
         save_weights(tmp_path, assembly.model, {**state, **change})
         with pytest.raises(InputError, match=message):
-            load_weights(tmp_path, assembly.model)
+            il.load(tmp_path)
     save_weights(tmp_path, assembly.model, {k: v for k, v in state.items() if k != name})
     with pytest.raises(InputError, match=f"lacks {name} and 0 more"):
-        load_weights(tmp_path, assembly.model)
+        il.load(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"half a file")
     with pytest.raises(InputError, match="cannot be read"):
-        load_weights(tmp_path, assembly.model)
+        il.load(tmp_path)

@@ -209,3 +209,14 @@ def test_timm_gives_an_earlier_stage_of_a_convolutional_net() -> None:
     assert (ours.spec.grid, ours.dim) == (4, 160)
     assert ours(torch.randn(2, 3, 64, 64)).shape == (2, 16, 160)
     testing.check("vision_encoder", node, small_config())
+
+
+@torch.no_grad()
+def test_timm_maps_with_colours_last_run_row_by_row() -> None:
+    torch.manual_seed(0)
+    ours = build("timm", model="swin_tiny_patch4_window7_224")
+    pixels = torch.randn(1, 3, 224, 224)
+    raw = ours.model.forward_features(pixels)
+    assert raw.shape == (1, 7, 7, 768)
+    torch.testing.assert_close(ours(pixels)[0, 8], raw[0, 1, 1])
+    assert len(ours.blocks()) == 4

@@ -55,9 +55,10 @@ class Timm(nn.Module):
         return count + select_layer
 
     def blocks(self) -> list[nn.Module]:
-        repeated = self.model.blocks if hasattr(self.model, "blocks") else self.model.stages
-        assert isinstance(repeated, nn.Module)
-        return list(repeated.children())
+        shape: Any = self.model
+        made = shape.feature_info if self.layer is None else shape.feature_info[: self.layer + 1]
+        repeated: list[nn.Module] = [shape.get_submodule(info["module"]) for info in made]
+        return [module for module in repeated if next(module.parameters(), None) is not None]
 
     def portable(self) -> dict[str, Any]:
         """The options that build the same shape without the files."""
@@ -70,8 +71,9 @@ class Timm(nn.Module):
             features: Tensor = shape.forward_features(pixels)
         else:
             (features,) = shape.forward_intermediates(pixels, indices=[self.layer], norm=False, intermediates_only=True)
-        if features.ndim == 4:  # a map: (V, dim, h, w)
-            return features.flatten(2).transpose(1, 2)
+        if features.ndim == 4:  # a map: (V, dim, h, w), or of Swin and its like (V, h, w, dim)
+            last = self.layer is None and getattr(shape, "output_fmt", "NCHW") == "NHWC"
+            return features.flatten(1, 2) if last else features.flatten(2).transpose(1, 2)
         return features[:, self.prefix :]
 
 

@@ -3,12 +3,13 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
+from . import parallel
 from .data import Budget, InterleavedData, Source
 from .interfaces import ModalityAdapter, Task
 from .model import InterleavedModel
@@ -60,7 +61,8 @@ def build_data(config: Config, assembly: Assembly) -> InterleavedData:
 
 def build_module(config: Config, model: InterleavedModel) -> LitInterleaved:
     stage = check("stage", config["stage"], Stage)
-    return LitInterleaved(model, stage, check("checkpoint_activations", config["checkpoint_activations"], bool))
+    kept = check("checkpoint_activations", config["checkpoint_activations"], bool | list[Literal["vision_encoder", "llm"]])
+    return LitInterleaved(model, stage, parallel.TOWERS if kept is True else kept or ())
 
 
 def build_trainer(config: Config) -> Trainer:

@@ -1,5 +1,6 @@
 """Overrides -> config: the only place that talks to Hydra, and that says in one line what it would say in ten."""
 
+import json
 import os
 import re
 import sys
@@ -80,6 +81,7 @@ def prepare(overrides: Sequence[str]) -> None:
 
 def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     """A resolved config as plain containers. Raises InputError."""
+    overrides = [quoted(override) for override in overrides]
     prepare(overrides)
     GlobalHydra.instance().clear()
     try:
@@ -91,6 +93,15 @@ def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
                 raise InputError(_explain(name, overrides, error)) from error
     finally:
         GlobalHydra.instance().clear()
+
+
+def quoted(override: str) -> str:
+    """``overrides=[part.option=value]``, which Hydra's grammar takes only with quotes that a shell would eat."""
+    found = re.fullmatch(r"overrides=\[([^'\"]+)\]", override)
+    if not found:
+        return override
+    items = re.split(r",(?=[\w.]+=)", found[1])
+    return f"overrides=[{','.join(json.dumps(item) for item in items)}]"
 
 
 def sweep_overrides(sweep: str) -> list[str]:

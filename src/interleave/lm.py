@@ -63,17 +63,19 @@ def load(path: str | Path, overrides: Sequence[str] = (), dtype: torch.dtype | N
     ``llava_onevision``, as a folder or as a name on the hub. overrides: of the parts' options,
     ``["modality.video.frames=16"]``. dtype: of the weights; None keeps the file's. Raises InputError.
     """
-    return read(open_checkpoint(path), overrides, dtype)
+    lm = read(open_checkpoint(path), overrides, dtype)
+    lm.model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return lm
 
 
 def read(checkpoint: Checkpoint, overrides: Sequence[str] = (), dtype: torch.dtype | None = None) -> LM:
-    """An opened checkpoint -> its model."""
+    """An opened checkpoint -> its model, on the CPU."""
     checkpoint = replace(checkpoint, parts=override(checkpoint, overrides))
     load_plugins(checkpoint.parts.get("plugins", ()))
     with unfilled():
         assembly = assemble(checkpoint.parts)
     unused = fill(assembly.model, checkpoint, dtype)
-    assembly.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    assembly.model.eval()
     native = {file: name for name, file in unused.items()}
     kept = {native[name]: tensor for name, tensor in checkpoint.tensors.read(list(native))}
     return LM(assembly, checkpoint.parts, kept)

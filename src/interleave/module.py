@@ -1,5 +1,6 @@
 """The model in Lightning's shape. No logic of its own: everything here can be done without Lightning."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from lightning import LightningModule
 from torch import Tensor
 
 from . import parallel
+from .lora import inject
 from .model import InterleavedModel
 from .optim import Stage, freeze, optimizer, schedule
 from .types import Batch
@@ -15,9 +17,11 @@ from .types import Batch
 class LitInterleaved(LightningModule):
     """Losses travel as sums. Gradients are divided once a step, by the tokens of all ranks and micro-batches."""
 
-    def __init__(self, model: InterleavedModel, stage: Stage, checkpoint_activations: bool = False) -> None:
+    def __init__(self, model: InterleavedModel, stage: Stage, checkpoint_activations: Sequence[str] = ()) -> None:
         super().__init__()
         self.model, self.stage, self.checkpoint_activations = model, stage, checkpoint_activations
+        if stage.lora:
+            inject(model.llm, stage.lora)
         freeze(model, stage)
         self._sums = torch.zeros(2)  # loss and tokens since the last step, on this rank
         self._validation = torch.zeros(2)
@@ -28,7 +32,7 @@ class LitInterleaved(LightningModule):
             return
         self._ready = True
         if self.checkpoint_activations:
-            parallel.checkpoint_activations(self.model)
+            parallel.checkpoint_activations(self.model, self.checkpoint_activations)
         if self.device_mesh is not None:
             half = "bf16" in str(self.trainer.precision)
             mesh = self.device_mesh["data_parallel"]

@@ -3,6 +3,7 @@
 The only module that imports torch.distributed.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,14 +21,17 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_f
 from .model import InterleavedModel
 
 
+TOWERS = ("vision_encoder", "llm")
+
+
 def blocks(model: InterleavedModel) -> list[nn.Module]:
     """The repeated layers of both towers."""
-    return [*model.vision_encoder.blocks(), *model.llm.blocks()]
+    return [block for tower in TOWERS for block in getattr(model, tower).blocks()]
 
 
-def checkpoint_activations(model: InterleavedModel) -> None:
-    """Keep only the inputs of every block and compute the rest again in the backward pass."""
-    chosen = set(blocks(model))
+def checkpoint_activations(model: InterleavedModel, towers: Sequence[str]) -> None:
+    """Keep only the inputs of every block of ``towers`` and compute the rest again in the backward pass."""
+    chosen = {block for tower in towers for block in getattr(model, tower).blocks()}
     apply_activation_checkpointing(model, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=chosen.__contains__)
 
 

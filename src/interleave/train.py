@@ -7,19 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 import wandb
 from lightning import seed_everything
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor, nn
 
 from . import parallel
-from .build import assemble, build_data, build_module, build_tasks, build_trainer
-from .checkpoint import last_checkpoint, save_config, save_weights
+from .build import Assembly, assemble, build_data, build_module, build_tasks, build_trainer
+from .checkpoint import last_checkpoint, open_checkpoint, save_config, save_weights, write_config
 from .evaluate import evaluate, table
 from .interfaces import Task
-from .lm import load
+from .lm import load, read
+from .lora import LEARNS, merged, save_adapter
 from .module import LitInterleaved
-from .optim import PARTS
+from .optim import parts
 from .report import write_report
 from .sample import Media
 from .types import BadSample
@@ -32,7 +35,7 @@ def train(config: Mapping[str, Any]) -> Path:
     """Train, save and, where tasks are chosen, evaluate and report. Returns the run's folder. Raises InputError."""
     run, started = Path(config["run"]), time.time()
     seed_everything(config["seed"], workers=True, verbose=False)
-    assembly = assemble(config)
+    assembly, config = start(config)
     tasks = build_tasks(config)
     data, module = build_data(config, assembly), build_module(config, assembly.model)
     trainer = build_trainer(config)
@@ -48,7 +51,7 @@ def train(config: Mapping[str, Any]) -> Path:
     state = parallel.full_state(module.model)
     if not trainer.is_global_zero:
         return run
-    save_weights(run, module.model, state)
+    save(run, config, module, state)
     console = Console()
     if data.train.skipped.named:
         console.print(f"[yellow]{data.train.skipped.summary()}", soft_wrap=True)
@@ -60,6 +63,25 @@ def train(config: Mapping[str, Any]) -> Path:
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f"model:  {run}\nchat:   {chat_command(run, tasks)}", soft_wrap=True, markup=False, highlight=False)
     return run
+
+
+def start(config: Mapping[str, Any]) -> tuple[Assembly, Mapping[str, Any]]:
+    """The model to train: parts as composed, or those of ``init`` with its weights; and the config that says so."""
+    if not config["init"]:
+        return assemble(config), config
+    lm = read(open_checkpoint(config["init"]), config["overrides"], dtype=torch.float32)
+    own = {group: lm.config[group] for group in ("vision_encoder", "projector", "llm", "modality")}
+    return Assembly(lm.model.train(), lm.adapters, lm.vision), {**config, **own}
+
+
+def save(run: Path, config: Mapping[str, Any], module: LitInterleaved, state: Mapping[str, Tensor]) -> None:
+    """What was learned, as a folder that can be loaded without anything else; adapters merged, and by themselves."""
+    model, lora = module.model, module.stage.lora
+    if lora:
+        save_adapter(run / "adapter", state, lora)
+        state = merged(model, state, lora)
+    save_weights(run, model, state)
+    write_config(run, model, config)
 
 
 def chat_command(run: Path, tasks: Mapping[str, Task]) -> str:
@@ -81,11 +103,17 @@ def parts_table(module: LitInterleaved) -> Table:
     drawn = Table(title="parts")
     for column in ("part", "parameters", "trained", "learning rate"):
         drawn.add_column(column, justify="left" if column == "part" else "right")
-    for part in PARTS:
-        parameters = list(module.model.get_submodule(part).parameters())
-        trained = sum(p.numel() for p in parameters if p.requires_grad)
-        rate = module.stage.lr.get(part)
-        drawn.add_row(
-            part, f"{sum(p.numel() for p in parameters):,}", f"{trained:,}", f"{rate:g}" if rate else "frozen"
-        )
+    for part, parameters in parts(module.model).items():
+        for name, chosen in _with_adapters(part, parameters):
+            count = sum(p.numel() for p in chosen)
+            trained = sum(p.numel() for p in chosen if p.requires_grad)
+            rate = f"{module.stage.rate(part):g}" if trained else "frozen"
+            drawn.add_row(name, f"{count:,}", f"{trained:,}", rate if count else "")
     return drawn
+
+
+def _with_adapters(part: str, parameters: Mapping[str, nn.Parameter]) -> list[tuple[str, list[nn.Parameter]]]:
+    """A part's row of the table, and one more for its adapters, where it has some."""
+    adapters = [p for name, p in parameters.items() if LEARNS in name]
+    own = [p for name, p in parameters.items() if LEARNS not in name]
+    return [(part, own), (f"{part} adapters", adapters)] if adapters else [(part, own)]

@@ -86,7 +86,10 @@ def _files(folder: Path) -> dict[Path, list[str] | None]:
     for single in SINGLES:
         if (folder / single).is_file():
             return {folder / single: None}
-    raise InputError(f"{folder} holds no weights: none of {', '.join((*SINGLES, *INDEXES))} is there")
+    raise InputError(
+        f"{folder} holds no weights: none of {', '.join((*SINGLES, *INDEXES))} is there; if it is a run whose training "
+        f"did not end, resume it with resume={folder}"
+    )
 
 
 def _shapes(file: Path) -> dict[str, Shape]:
