@@ -30,7 +30,7 @@ def mini(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "llm=quen2"], "no llm named 'quen2'; did you mean 'qwen2'? Known: qwen2, tiny"),
+        (["train", "llm=quen2"], "no llm named 'quen2'; did you mean 'qwen2' or 'qwen3'? Known: auto"),
         (["train", "modality=[image,vidoe]"], "no modality named 'vidoe'; did you mean 'video'?"),
         (["train", "experiment=quickstrat"], "no experiment named 'quickstrat'; did you mean 'quickstart'?"),
         (["train", "trainr=cpu"], "interleave train has no group or option 'trainr'; did you mean 'trainer'?"),
@@ -55,8 +55,8 @@ def mini(folder: Path) -> list[str]:
         (["train", "logger=null"], "Config group override must be a string or a list. Got NoneType"),
         (["train", "resume=nowhere"], "nothing to resume in nowhere: "),
         (["eval"], "model=... is missing; it has no default"),
-        (["eval", "model=nowhere"], "nowhere is not a run: it has no config.yaml"),
-        (["chat", "nowhere", "hi"], "nowhere is not a run: it has no config.yaml"),
+        (["eval", "model=nowhere"], "nowhere does not exist"),
+        (["chat", "nowhere", "hi"], "nowhere does not exist"),
         (["sweep", "quickstrat"], "no sweep named 'quickstrat'; did you mean 'quickstart'?"),
     ],
 )

@@ -19,6 +19,7 @@ from interleave.checkpoint import save_config, save_weights
 from interleave.evaluate import evaluate, table
 from interleave.generate import generate, right_align
 from interleave.lm import LM
+from interleave.session import Session
 from interleave.report import write_report
 
 
@@ -185,12 +186,15 @@ def test_chat_answers_one_question(run: Path, tmp_path: Path, capsys: pytest.Cap
 def test_chat_converses(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     lines = iter([f"What is {tmp_path / 'a.png'}?", f"and {tmp_path / 'a.png'} here", "more", ""])
     monkeypatch.setattr("rich.console.Console.input", lambda *_: next(lines))
-    seen: list[Sequence[il.Turn]] = []
-    monkeypatch.setattr(LM, "chat", lambda self, turns, **_: seen.append(list(turns)) or f"reply {len(seen)}")
-    chat([str(run)])
-    assert [len(turns) for turns in seen] == [1, 3, 5]
-    assert [type(p).__name__ for p in seen[1][2].content] == ["str", "Media", "str"]
-    assert "reply 3" in capsys.readouterr().out
+    sessions: list[Session] = []
+    session = LM.session
+    monkeypatch.setattr(LM, "session", lambda self: sessions.append(session(self)) or sessions[-1])
+    chat([str(run), "--max-new-tokens", "2", "--seed", "1", "--temperature", "0.5", "--stop", "never"])
+    (held,) = sessions
+    assert [turn.role for turn in held.turns] == ["user", "assistant"] * 3
+    assert [type(p).__name__ for p in held.turns[2].content] == ["str", "Media", "str"]
+    said = capsys.readouterr().out
+    assert all(str(turn.content[0]).strip() in said for turn in held.turns[1::2])
 
 
 def test_chat_errors(run: Path) -> None:

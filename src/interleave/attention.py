@@ -191,11 +191,11 @@ def _generation(
     return _exact(query, key, value, seen, scores).transpose(1, 2)
 
 
-def _mask(*, attention_mask: Tensor | None = None, **options: Any) -> Tensor | None:
-    """None for packed rows, where ``attend`` needs no mask; sdpa's own for generation."""
-    if attention_mask is None:
+def _mask(*, attention_mask: Tensor | None = None, q_length: int, kv_length: int, **options: Any) -> Tensor | None:
+    """None for packed rows, where ``attend`` needs no mask; sdpa's own for generation, also after a cache."""
+    if attention_mask is None and q_length == kv_length:
         return None
-    return sdpa_mask(attention_mask=attention_mask, **options)
+    return sdpa_mask(attention_mask=attention_mask, q_length=q_length, kv_length=kv_length, **options)
 
 
 def register() -> str:

@@ -1,14 +1,17 @@
 """Talking to a model in the terminal."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from .lm import LM, load
 from .media import IMAGE_SUFFIXES
 from .sample import PLACEHOLDER, Media, Turn, place
+from .session import Session
 from .types import BadSample, InputError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"})
@@ -25,17 +28,41 @@ def chat(arguments: Sequence[str]) -> None:
     parser.add_argument("model", help="a run's folder")
     parser.add_argument("parts", nargs="*", metavar="PICTURE|VIDEO|QUESTION", help="media, and the question last")
     parser.add_argument("--max-new-tokens", type=int, default=256, help="length of a reply (256)")
+    parser.add_argument("--temperature", type=float, help="sample, the more freely the higher; greedy without")
+    parser.add_argument("--top-p", type=float, help="sample from the likeliest tokens of this share")
+    parser.add_argument("--top-k", type=int, help="sample from so many of the likeliest tokens")
+    parser.add_argument("--beams", type=int, default=1, help="search so many replies at once; shown when done (1)")
+    parser.add_argument("--seed", type=int, help="of sampling")
+    parser.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be given again")
     asked = parser.parse_args(arguments)
     lm = load(asked.model)
     media = [m for part in asked.parts if (m := as_media(part, lm)) is not None]
     questions = [part for part in asked.parts if as_media(part, lm) is None]
     if len(questions) > 1:
         raise InputError(f"{questions[0]!r} is neither a picture, a video nor a folder, and the question stands last")
+    options = {
+        "max_new_tokens": asked.max_new_tokens, "temperature": asked.temperature, "top_p": asked.top_p,
+        "top_k": asked.top_k, "num_beams": asked.beams, "seed": asked.seed, "stop_strings": asked.stop,
+    }  # fmt: skip
+    generation = {name: value for name, value in options.items() if value is not None}
     if questions:
-        turns = [ask(questions[0], media)]
-        Console().print(lm.chat(turns, max_new_tokens=asked.max_new_tokens), markup=False)
+        say(lm.session(), ask(questions[0], media), generation, Console())
     else:
-        converse(lm, media, asked.max_new_tokens)
+        converse(lm, media, generation)
+
+
+def say(session: Session, turn: Turn, generation: Mapping[str, Any], console: Console) -> None:
+    """Print the reply as it comes. Ctrl-C ends the reply, and the conversation goes on from what was said."""
+    if generation.get("num_beams", 1) > 1:
+        console.print(session.ask(turn, **generation), markup=False, highlight=False)
+        return
+    with closing(session.stream(turn, **generation)) as pieces:
+        try:
+            for piece in pieces:
+                console.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
+        except KeyboardInterrupt:
+            pass
+    console.print()
 
 
 def as_media(part: str, lm: LM) -> Media | None:
@@ -59,11 +86,10 @@ def ask(question: str, media: Sequence[Media]) -> Turn:
     return Turn("user", place(text, iter(media)))
 
 
-def converse(lm: LM, media: Sequence[Media], max_new_tokens: int) -> None:
+def converse(lm: LM, media: Sequence[Media], generation: Mapping[str, Any]) -> None:
     """Questions from the terminal; the media belong to the first one, and paths may stand in any."""
-    console = Console()
+    console, session = Console(), lm.session()
     console.print("Ask; paths of pictures and videos may stand among the words. An empty line ends.", style="dim")
-    turns: list[Turn] = []
     while text := _line(console):
         words = text.split(" ")
         shown = [*media, *(m for w in words if (m := _readable(w, lm)) is not None)]
@@ -71,15 +97,11 @@ def converse(lm: LM, media: Sequence[Media], max_new_tokens: int) -> None:
         if PLACEHOLDER in question:
             question = PLACEHOLDER * len(media) + question
         try:
-            turns.append(ask(question, shown))
-            answer = lm.chat(turns, max_new_tokens=max_new_tokens)
+            say(session, ask(question, shown), generation, console)
         except BadSample as bad:
-            turns.pop()
             console.print(str(bad), style="yellow", markup=False)
             continue
         media = []
-        turns.append(Turn("assistant", [answer]))
-        console.print(answer, style="bold", markup=False)
 
 
 def _line(console: Console) -> str:

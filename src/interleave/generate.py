@@ -1,12 +1,53 @@
 """Batch -> text: the only place where replies are made."""
 
-from typing import Any
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers.generation import BaseStreamer
 
+from .interfaces import Chat
 from .model import InterleavedModel
-from .types import Batch
+from .registry import hint
+from .types import Batch, InputError
+
+LENGTH = 256
+"""New tokens of a reply, where no option says."""
+SAMPLING = ("temperature", "top_k", "top_p")
+HALF = "\ufffd"
+"""What a part of a character is decoded to."""
+
+
+class Options(NamedTuple):
+    """How a reply is made: what Transformers' ``generate`` gets, where it is cut, and from where chance begins."""
+
+    given: dict[str, Any]
+    stops: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+def settle(options: Mapping[str, Any]) -> Options:
+    """Options in the terms of Transformers' ``generate``, and ``seed``. Raises InputError for an unknown one.
+
+    Giving temperature, top_k or top_p samples. ``stop_strings`` is one string or several; a reply ends before any.
+    """
+    given = dict(options)
+    known = {*GenerationConfig().to_dict(), "seed", "past_key_values"} - {"transformers_version"}
+    for name in given:
+        if name not in known:
+            raise InputError(f"generation has no option {name!r}{hint(name, known)}")
+    seed, stops = given.pop("seed", None), given.pop("stop_strings", None) or ()
+    stops = (stops,) if isinstance(stops, str) else tuple(stops)
+    if any(given.get(name) is not None for name in SAMPLING):
+        given.setdefault("do_sample", True)
+    if not {"max_new_tokens", "max_length"} & given.keys():
+        given["max_new_tokens"] = LENGTH
+    return Options(given, stops, seed)
 
 
 def right_align(embeds: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,17 +59,129 @@ def right_align(embeds: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return moved, (steps >= shift).long()
 
 
-@torch.inference_mode()
 def generate(model: InterleavedModel, batch: Batch, **options: Any) -> list[str]:
-    """One reply for each row of a batch of one document a row. ``options`` are those of Transformers' ``generate``."""
+    """One reply for each row of a batch of one document a row. ``options``: as ``settle`` takes them."""
+    chosen = settle(options)
+    with evaluating(model):
+        embeds, mask = right_align(model.embed(batch), (batch.document > 0).sum(1))
+        new = respond(model, embeds, mask, chosen)
+    return [decoded(model.llm.chat, ids, chosen.stops) for ids in new.tolist()]
+
+
+@contextmanager
+def evaluating(model: InterleavedModel) -> Iterator[None]:
+    """In evaluation mode and without gradients; afterwards as before."""
     was_training = model.training
     model.eval()
-    embeds, mask = right_align(model.embed(batch), (batch.document > 0).sum(1))
-    new = model.llm.generate(embeds, mask, **options)
-    model.train(was_training)
-    return [model.llm.chat.decode(_until_stop(ids, model.llm.chat.stop_ids)) for ids in new.tolist()]
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
 
 
-def _until_stop(ids: list[int], stop: Any) -> list[int]:
-    ends = [i for i, token in enumerate(ids) if token in stop]
-    return ids[: ends[0]] if ends else ids
+def respond(model: InterleavedModel, embeds: Tensor, mask: Tensor, options: Options, **more: Any) -> Tensor:
+    """Prompts (B, T, D) padded in front -> new tokens (B, n), padded at the end."""
+    stopping = StoppingCriteriaList(more.pop("stopping", []))
+    if options.stops:
+        stopping.append(_Said(model.llm.chat, options.stops))
+    if stopping:
+        more["stopping_criteria"] = stopping
+    with torch.random.fork_rng(enabled=options.seed is not None):
+        if options.seed is not None:
+            torch.manual_seed(options.seed)
+        new: Tensor = model.llm.generate(embeds, mask, **options.given, **more)
+    return new
+
+
+def decoded(chat: Chat, ids: Sequence[int], stops: Sequence[str]) -> str:
+    """Text up to the token or the string that ends it."""
+    ends = [i for i, token in enumerate(ids) if token in chat.stop_ids]
+    text = chat.decode(ids[: ends[0]] if ends else ids)
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return text[: min(found)] if found else text
+
+
+class _Said(StoppingCriteria):  # type: ignore[misc]
+    """Rows whose text holds a stop string; Transformers' own looks only at how a text ends."""
+
+    def __init__(self, chat: Chat, stops: Sequence[str]) -> None:
+        self.chat, self.stops = chat, stops
+
+    def __call__(self, input_ids: Any, scores: Any, **options: Any) -> Any:
+        texts = [self.chat.decode(row) for row in input_ids.tolist()]
+        done = [any(stop in text for stop in self.stops) for text in texts]
+        return torch.tensor(done, device=input_ids.device)
+
+
+class _Closed(StoppingCriteria):  # type: ignore[misc]
+    """All rows, once nobody listens any more."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+
+    def __call__(self, input_ids: Any, scores: Any, **options: Any) -> Any:
+        return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
+
+
+class _Tokens(BaseStreamer):  # type: ignore[misc]
+    """Puts every new token into a queue; the first thing that ``generate`` puts is the prompt."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[list[int] | None] = SimpleQueue()
+        self.prompt = True
+
+    def put(self, value: Tensor) -> None:
+        if not self.prompt:
+            self.queue.put(value.flatten().tolist())
+        self.prompt = False
+
+    def end(self) -> None:
+        """``stream`` ends the queue itself, also where ``generate`` fails."""
+
+
+def stream(
+    model: InterleavedModel, embeds: Tensor, mask: Tensor, options: Options, **more: Any
+) -> Generator[tuple[str, list[int]], None, None]:
+    """The reply to one prompt (1, T, D) in pieces, each with all new tokens so far.
+
+    A piece never ends within a character and never holds a part of a stop string. Closing the iterator ends the work.
+    Raises InputError for beams, which have no words until they are done.
+    """
+    if options.given.get("num_beams", 1) > 1:
+        raise InputError(f"num_beams={options.given['num_beams']} cannot stream: beams change their words; use 1")
+    tokens, closed, failed = _Tokens(), _Closed(), []
+
+    def work() -> None:
+        try:
+            with evaluating(model):
+                respond(model, embeds, mask, options, streamer=tokens, stopping=[closed], **more)
+        except Exception as error:  # noqa: BLE001, it is raised again where the pieces are read
+            failed.append(error)
+        finally:
+            tokens.queue.put(None)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    ids: list[int] = []
+    shown = ""
+    try:
+        while (new := tokens.queue.get()) is not None:
+            ids += new
+            text = _certain(decoded(model.llm.chat, ids, options.stops), options.stops)
+            if text.startswith(shown) and len(text) > len(shown):
+                yield text[len(shown) :], ids
+                shown = text
+    finally:
+        closed.event.set()
+        worker.join()
+    if failed:
+        raise failed[0]
+    yield decoded(model.llm.chat, ids, options.stops)[len(shown) :], ids
+
+
+def _certain(text: str, stops: Sequence[str]) -> str:
+    """What later tokens cannot change: no half character at the end, nor what may become a stop string."""
+    text = text.rstrip(HALF)
+    longest = max((n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
+    return text[: len(text) - longest]

@@ -1,6 +1,6 @@
 """The Python door: a trained model with its renderer, for notebooks, evaluation and chat."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from .generate import generate
 from .registry import load_plugins
 from .render import Labels, render
 from .sample import Sample, Turn
+from .session import Session
 from .types import Batch, InputError
 
 
@@ -47,13 +48,28 @@ class LM:
         return Path(path)
 
     def reply(self, samples: Sequence[Sample], **generation: Any) -> list[str]:
-        """What the model says next in each conversation. ``generation``: as for Transformers' ``generate``."""
+        """What the model says next in each conversation.
+
+        generation: in the terms of Transformers' ``generate``: max_new_tokens, num_beams, temperature, top_p, top_k,
+        repetition_penalty, stop_strings, ...; and ``seed``. Greedy unless one of the three in the middle is given.
+        """
         return generate(self.model, self.batch(samples, reply=True), **generation)
 
     def chat(self, turns: Sequence[Turn] | str, **generation: Any) -> str:
         """The model's next turn in a conversation; a string is one question without pictures."""
         asked = [Turn("user", [turns])] if isinstance(turns, str) else turns
-        return self.reply([Sample(asked)], **{"max_new_tokens": 256, **generation})[0]
+        return self.reply([Sample(asked)], **generation)[0]
+
+    def stream(self, turns: Sequence[Turn] | str, **generation: Any) -> Generator[str, None, None]:
+        """The same, in pieces as they come."""
+        asked = [Turn("user", [turns])] if isinstance(turns, str) else list(turns)
+        session = self.session()
+        session.turns = asked[:-1]
+        return session.stream(asked[-1], **generation)
+
+    def session(self) -> Session:
+        """A conversation that keeps what it has computed: ``session().ask("...")``, again and again."""
+        return Session(self.model, self.adapters, self.vision)
 
 
 def load(path: str | Path, overrides: Sequence[str] = (), dtype: torch.dtype | None = None) -> LM:

@@ -1,6 +1,6 @@
 """Vision encoder -> projector -> scatter into text -> language model. Knows neither modalities nor devices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -44,14 +44,20 @@ class InterleavedModel(nn.Module):
         assert isinstance(adapter, ModalityAdapter)
         return adapter
 
-    def embed(self, batch: Batch) -> Tensor:
-        """Token embeddings with every visual in its place: (B, T, D)."""
+    def embed(self, batch: Batch, features: Sequence[Tensor] | None = None) -> Tensor:
+        """Token embeddings with every visual in its place: (B, T, D). ``features``: of the visuals, where known."""
+        if features is None:
+            features = self.features(batch)
+        text = self.llm.embed(batch.ids)
+        return scatter(text, batch.slots, torch.cat([*features, text.new_zeros(0, text.shape[-1])]))
+
+    def features(self, batch: Batch) -> list[Tensor]:
+        """What stands in the slots of each visual, (n, D) each, in the order of ``batch.slots``."""
         seen = self.see(batch.pixels)
         counts = [shown.views for shown in batch.shown]
         views = seen[: sum(counts)].split(counts)
-        features = [self.adapter(s.kind).merge(v, s.meta) for s, v in zip(batch.shown, views, strict=True)]
-        nothing = seen[:0].flatten(0, 1)  # keeps the vision tower in the graph when no one shows a picture
-        return scatter(self.llm.embed(batch.ids), batch.slots, torch.cat([nothing, *features]))
+        made = [self.adapter(s.kind).merge(v, s.meta) for s, v in zip(batch.shown, views, strict=True)]
+        return [seen[:0].flatten(0, 1), *made]  # nothing keeps the vision tower in the graph when no picture is shown
 
     def hidden(self, batch: Batch) -> Tensor:
         """(B, T, D), after the language model's last norm."""

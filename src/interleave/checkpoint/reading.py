@@ -1,6 +1,7 @@
 """A folder of any layout -> config nodes and weights."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
@@ -59,10 +60,10 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 def _local(path: str | Path) -> Path:
     if Path(path).is_dir():
         return Path(path)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
+        raise InputError(f"{path} does not exist")
     try:
         return Path(snapshot_download(str(path)))
-    except HFValidationError:
-        raise InputError(f"{path} does not exist") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{path} is no folder, and the hub does not give it: {reason}") from None

@@ -1,0 +1,149 @@
+"""A conversation that goes on: what was computed for earlier turns is kept."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from .collate import one_per_row
+from .generate import Options, decoded, evaluating, respond, settle, stream
+from .interfaces import ModalityAdapter
+from .model import InterleavedModel
+from .render import render
+from .sample import Sample, Turn
+from .types import Batch, Example, Visual, VisionSpec
+
+VISUALS = 64
+"""Visuals whose features a session keeps."""
+
+
+class Features:
+    """What the vision side made of the last visuals, by their content."""
+
+    def __init__(self, model: InterleavedModel, size: int = VISUALS) -> None:
+        self.model, self.size = model, size
+        self.kept: OrderedDict[str, Tensor] = OrderedDict()
+
+    def of(self, visuals: Sequence[Visual]) -> list[Tensor]:
+        """(n, D) for each. Those that are not known are encoded in one go."""
+        keys = [key(visual) for visual in visuals]
+        new = {k: v for k, v in zip(keys, visuals, strict=True) if k not in self.kept}
+        if new:
+            device = self.model.mean.device
+            seen = self.model.see(torch.cat([v.pixels for v in new.values()]).to(device))
+            views = seen.split([len(v.pixels) for v in new.values()])
+            for (k, visual), made in zip(new.items(), views, strict=True):
+                self.kept[k] = self.model.adapter(visual.kind).merge(made, visual.meta)
+        found = [self.kept[k] for k in keys]
+        for k in keys:
+            self.kept.move_to_end(k)
+        while len(self.kept) > self.size:
+            self.kept.popitem(last=False)
+        return found
+
+
+def key(visual: Visual) -> str:
+    """A hash of what a visual shows and how it is laid out."""
+    said = f"{visual.kind} {visual.layout} {sorted(visual.meta.items())} {tuple(visual.pixels.shape)}"
+    return hashlib.sha256(said.encode() + visual.pixels.contiguous().numpy().tobytes()).hexdigest()
+
+
+class _Once:
+    """An adapter that prepares each piece of media once."""
+
+    def __init__(self, adapter: ModalityAdapter) -> None:
+        self.adapter = adapter
+        self.kept: dict[int, tuple[Any, Visual]] = {}
+
+    def prepare(self, data: Any) -> Visual:
+        if id(data) not in self.kept:
+            self.kept[id(data)] = (data, self.adapter.prepare(data))  # holds data, so that no other gets its id
+        return self.kept[id(data)][1]
+
+
+class Session:
+    """Turns of one conversation, the keys and values of all that was read and said, and the features of its visuals.
+
+    ``turns`` may be changed by hand: what no longer agrees with the kept state is computed again.
+    """
+
+    def __init__(
+        self, model: InterleavedModel, adapters: Mapping[str, ModalityAdapter], vision: VisionSpec
+    ) -> None:
+        self.model, self.vision = model, vision
+        self.adapters: Any = {kind: _Once(adapter) for kind, adapter in adapters.items()}
+        self.turns: list[Turn] = []
+        self.features = Features(model)
+        self._ids: list[int] = []
+        self._shown: list[str] = []
+        self._cache: DynamicCache | None = None
+
+    def ask(self, question: Turn | str, **generation: Any) -> str:
+        """The reply to the next turn of the user; both become part of the conversation. Raises BadSample."""
+        options = settle(generation)
+        if options.given.get("num_beams", 1) > 1:  # beams spread the cache over their rows
+            turn, embeds, _ = self._prompt(question)
+            with evaluating(self.model):
+                ids = respond(self.model, embeds, torch.ones(embeds.shape[:2], dtype=torch.long), options)[0].tolist()
+            self._forget()
+            return self._said(turn, decoded(self.model.llm.chat, ids, options.stops))
+        return "".join(self._stream(question, options))
+
+    def stream(self, question: Turn | str, **generation: Any) -> Generator[str, None, None]:
+        """The same in pieces, as they come. Where it is closed early, what was said until then is the reply."""
+        yield from self._stream(question, settle(generation))
+
+    def _stream(self, question: Turn | str, options: Options) -> Generator[str, None, None]:
+        turn, embeds, example = self._prompt(question)
+        cache = self._kept(example)
+        prompt, ids, said = example.ids.tolist(), [], ""
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
+        try:
+            with closing(stream(self.model, embeds, mask, options, past_key_values=cache)) as pieces:
+                for piece, ids in pieces:  # noqa: B007, they are read below
+                    said += piece
+                    yield piece
+        except GeneratorExit:
+            self._remember(cache, [*prompt, *ids], example)
+            self._said(turn, said)
+            raise
+        except BaseException:
+            self._forget()
+            raise
+        self._remember(cache, [*prompt, *ids], example)
+        self._said(turn, said)
+
+    def _prompt(self, question: Turn | str) -> tuple[Turn, Tensor, Example]:
+        turn = Turn("user", [question]) if isinstance(question, str) else question
+        example = render(Sample([*self.turns, turn]), self.adapters, self.model.llm.chat, reply=True)
+        batch: Batch = one_per_row([example], self.vision).to(self.model.mean.device)
+        with evaluating(self.model):
+            return turn, self.model.embed(batch, self.features.of(example.visuals)), example
+
+    def _kept(self, example: Example) -> DynamicCache:
+        """The cache, cut to what the new prompt has in common with it; one token at least is left to compute."""
+        ids = example.ids.tolist()
+        same = next((i for i, (a, b) in enumerate(zip(ids, self._ids, strict=False)) if a != b), min(len(ids), len(self._ids)))
+        shown = [key(visual) for visual in example.visuals]
+        if self._cache is None or shown[: len(self._shown)] != self._shown:
+            return DynamicCache()
+        surplus = self._cache.get_seq_length() - min(same, len(ids) - 1)
+        if surplus > 0:
+            self._cache.crop(-surplus)
+        return self._cache
+
+    def _remember(self, cache: DynamicCache, ids: list[int], example: Example) -> None:
+        self._cache, self._ids = cache, ids[: cache.get_seq_length()]
+        self._shown = [key(visual) for visual in example.visuals]
+
+    def _forget(self) -> None:
+        self._cache, self._ids, self._shown = None, [], []
+
+    def _said(self, turn: Turn, text: str) -> str:
+        self.turns += [turn, Turn("assistant", [text])]
+        return text
