@@ -21,7 +21,7 @@ EXPECTED: dict[str, dict[str, float | None]] = {
     "single_image": {"vision_encoder": None, "projector": 2e-5, "llm": 2e-5, "newline": 2e-5},
     "interleave": {"vision_encoder": None, "projector": 2e-5, "llm": 2e-5, "newline": 2e-5},
     "full": {"vision_encoder": 2e-6, "projector": 1e-5, "llm": 1e-5, "newline": 1e-5},
-    "dpo": {"vision_encoder": None, "projector": None, "llm": 5e-7},
+    "dpo": {"vision_encoder": None, "projector": None, "llm": 5e-7, "newline": 5e-7},
 }
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .lm import LM, load
     from .media import list_frames, load_frames, load_image, uniform
     from .registry import datasets, llms, load_plugins, modalities, projectors, tasks, vision_encoders
-    from .sample import Media, Sample, Turn, read_json
+    from .sample import Media, Preference, Sample, Turn, read_json
     from .types import NEWLINE, BadSample, Batch, Example, InputError, VisionSpec, Visual
 
 _HOMES = {
@@ -19,7 +19,7 @@ _HOMES = {
     "lm": ["LM", "load"],
     "media": ["list_frames", "load_frames", "load_image", "uniform"],
     "registry": ["datasets", "llms", "load_plugins", "modalities", "projectors", "tasks", "vision_encoders"],
-    "sample": ["Media", "Sample", "Turn", "read_json"],
+    "sample": ["Media", "Preference", "Sample", "Turn", "read_json"],
     "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "VisionSpec", "Visual"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -36,6 +36,7 @@ __all__ = [
     "LanguageModel",
     "Media",
     "ModalityAdapter",
+    "Preference",
     "Projector",
     "Sample",
     "Task",

@@ -10,7 +10,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from . import parallel
-from .data import Budget, InterleavedData, Source
+from .data import Budget, InterleavedData, Rendering, Source
 from .interfaces import ModalityAdapter, Task
 from .model import InterleavedModel
 from .module import LitInterleaved
@@ -35,7 +35,9 @@ class Assembly:
 
     def source(self, config: Config) -> Source:
         built = {name: datasets.build(node) for name, node in config["dataset"].items()}
-        return Source(built, self.adapters, self.model.llm.chat, self.vision)
+        told = {key: config["data"][key] for key in ("labels", "placement", "front") if key in config["data"]}
+        rendering = check("data", told, Rendering)
+        return Source(built, self.adapters, self.model.llm.chat, self.vision, rendering)
 
 
 def assemble(config: Config) -> Assembly:
@@ -55,12 +57,18 @@ def assemble(config: Config) -> Assembly:
 def build_data(config: Config, assembly: Assembly) -> InterleavedData:
     data = dict(config["data"])
     workers, cache = check("data.workers", data.pop("workers"), int), check("data.cache", data.pop("cache"), bool)
-    budget = check("data", data, Budget)
-    return InterleavedData(assembly.source(config), budget, config["seed"], workers, cache)
+    source = assembly.source(config)
+    budget = check("data", {k: v for k, v in data.items() if k in ("length", "rows", "views")}, Budget)
+    return InterleavedData(source, budget, config["seed"], workers, cache)
+
+
+def build_stage(config: Config) -> Stage:
+    stage: Stage = check("stage", config["stage"], Stage)
+    return stage
 
 
 def build_module(config: Config, model: InterleavedModel) -> LitInterleaved:
-    stage = check("stage", config["stage"], Stage)
+    stage = build_stage(config)
     kept = check("checkpoint_activations", config["checkpoint_activations"], bool | list[Literal["vision_encoder", "llm"]])
     return LitInterleaved(model, stage, parallel.TOWERS if kept is True else kept or ())
 

@@ -74,20 +74,39 @@ def collate(
     ids, positions, document = (torch.zeros(shape, dtype=torch.long) for _ in range(3))
     labels = torch.full(shape, IGNORE)
     slots = [torch.zeros(0, dtype=torch.long)]
+    pairs: list[tuple[int, int]] = []
     for b, row in enumerate(rows):
-        start = 0
-        for number, example in enumerate(row, start=1):
-            n = len(example.ids)
-            span = slice(start, start + n)
+        start, number = 0, 1
+        for example in row:
+            span = slice(start, start + len(example.ids))
             ids[b, span], labels[b, span] = example.ids, example.labels
-            positions[b, span], document[b, span] = torch.arange(n), number
             slots.append(example.slots + b * length + start)
-            start += n
+            pairs += [(b, number)] if example.documents else []
+            for n in example.documents or (len(example.ids),):
+                positions[b, start : start + n], document[b, start : start + n] = torch.arange(n), number
+                start, number = start + n, number + 1
     labels[:, 1:][positions[:, 1:] == 0] = IGNORE  # the first token of a document is nobody's next token
     visuals = [v for row in rows for example in row for v in example.visuals]
     views = [v.pixels for v in visuals] or [torch.zeros(1, 3, vision.size, vision.size, dtype=torch.uint8)]
     shown = tuple(Shown(v.kind, len(v.pixels), v.meta) for v in visuals)
-    return Batch(ids, labels, positions, document, torch.cat(slots), torch.cat(views), shown, cursor or {})
+    preferred = torch.tensor(pairs, dtype=torch.long).view(-1, 2)
+    reference = tuple(example.reference for row in rows for example in row if example.documents)
+    return Batch(
+        ids, labels, positions, document, torch.cat(slots), torch.cat(views), shown, preferred, reference, cursor or {}
+    )  # fmt: skip
+
+
+def pair(chosen: Example, rejected: Example) -> Example:
+    """Two replies to one prompt as one unit: they go into one row, side by side, and never into two batches."""
+    n = len(chosen.ids)
+    return Example(
+        torch.cat([chosen.ids, rejected.ids]),
+        torch.cat([chosen.labels, rejected.labels]),
+        torch.cat([chosen.slots, rejected.slots + n]),
+        [*chosen.visuals, *rejected.visuals],
+        chosen.name,
+        documents=(n, len(rejected.ids)),
+    )
 
 
 def one_per_row(examples: Sequence[Example], vision: VisionSpec) -> Batch:

@@ -2,8 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from . import parallel
-from .collate import Packer, collate
+from .collate import Packer, collate, pair
 from .interfaces import Chat, Dataset, ModalityAdapter
-from .render import render
+from .placement import Placement, placed
+from .render import Labels, render
+from .sample import Preference, Sample
 from .types import BadSample, Batch, Example, InputError, VisionSpec
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,17 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Rendering:
+    """labels: what is learned. placement: where visuals stand, and ``front`` the share of samples that are ``mixed``
+    in with all of them in front.
+    """
+
+    labels: Labels = "assistant"
+    placement: Placement = "interleaved"
+    front: float = 0.5
+
+
+@dataclass(frozen=True)
 class Source:
     """Everything that turns a number into an Example, in a loader worker: data sets, adapters without weights, chat."""
 
@@ -37,6 +50,8 @@ class Source:
     adapters: Mapping[str, ModalityAdapter]
     chat: Chat
     vision: VisionSpec
+    rendering: Rendering = Rendering()
+    reference: Callable[[Example], tuple[float, float]] | None = None
 
     def __len__(self) -> int:
         return sum(len(d) for d in self.datasets.values())
@@ -46,7 +61,7 @@ class Source:
         for name, dataset in self.datasets.items():
             if index < len(dataset):
                 try:
-                    return _supervised(render(dataset[index], self.adapters, self.chat))
+                    return _supervised(self.render(dataset[index]))
                 except BadSample as bad:
                     return BadSample(bad.reason, f"{name}[{index}]: {bad.message}")
                 except InputError as error:
@@ -54,9 +69,17 @@ class Source:
             index -= len(dataset)
         raise IndexError(index)
 
+    def render(self, sample: Sample | Preference) -> Example:
+        """A conversation, or a pair of them as one unit, with its log-probabilities where they are known."""
+        if isinstance(sample, Preference):
+            both = pair(self.render(sample.chosen), self.render(sample.rejected))
+            return replace(both, reference=self.reference(both)) if self.reference else both
+        told = placed(sample, self.rendering.placement, self.rendering.front)
+        return render(told, self.adapters, self.chat, labels=self.rendering.labels)
+
     def validation(self) -> "Source | None":
         held = {name: held for name, d in self.datasets.items() if (held := d.validation()) is not None}
-        return Source(held, self.adapters, self.chat, self.vision) if held else None
+        return replace(self, datasets=held) if held else None
 
 
 def _supervised(example: Example) -> Example:
@@ -114,6 +137,11 @@ class PackedLoader:
         self.rendered = _Rendered(source, cache)
         self.skipped = Skipped()
         self.cursor: Mapping[str, Any] = {"next": 0, "waiting": []}
+
+    def refer(self, reference: Callable[[Example], tuple[float, float]]) -> None:
+        """From now on pairs come with the log-probabilities that ``reference`` knows."""
+        self.source = replace(self.source, reference=reference)
+        self.rendered = _Rendered(self.source, self.rendered.cache)
 
     def __iter__(self) -> Iterator[Batch]:
         # unequal numbers of validation batches would leave FSDP's collectives waiting
@@ -215,6 +243,10 @@ class InterleavedData(LightningDataModule):
         self.train = PackedLoader(source, budget, seed, workers, cache)
         held = source.validation()
         self.held = PackedLoader(held, budget, None, 0, cache) if held else None
+
+    def loaders(self) -> list[PackedLoader]:
+        """Of training, and of validation where there is one."""
+        return [loader for loader in (self.train, self.held) if loader]
 
     def train_dataloader(self) -> PackedLoader:
         return self.train

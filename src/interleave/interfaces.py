@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .media import to_view
-from .sample import Sample
+from .sample import Preference, Sample
 from .types import VisionSpec, Visual
 
 
@@ -129,8 +129,8 @@ class Dataset(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, index: int) -> Sample:
-        """Raises BadSample where the record is not usable."""
+    def __getitem__(self, index: int) -> Sample | Preference:
+        """A conversation, or one with a preferred and a rejected reply. Raises BadSample where the record is not usable."""
 
     def validation(self) -> "Dataset | None":
         """Samples held back from training, if the data set has any."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .interfaces import ModalityAdapter
-from .loss import next_token_loss
+from .loss import document_losses, next_token_loss
 from .types import Batch
 
 
@@ -72,3 +72,7 @@ class InterleavedModel(nn.Module):
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Sum of token losses and number of tokens: the caller decides over what to average."""
         return next_token_loss(self.hidden(batch), batch.labels, self.llm.head)
+
+    def document_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sums of token losses and numbers of supervised tokens, (B, documents + 1): of column 0 is the padding."""
+        return document_losses(self.hidden(batch), batch, self.llm.head)

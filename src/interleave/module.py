@@ -11,6 +11,7 @@ from . import parallel
 from .lora import inject
 from .model import InterleavedModel
 from .optim import Stage, freeze, optimizer, schedule
+from .preference import preference_loss
 from .types import Batch
 
 
@@ -23,8 +24,8 @@ class LitInterleaved(LightningModule):
         if stage.lora:
             inject(model.llm, stage.lora)
         freeze(model, stage)
-        self._sums = torch.zeros(2)  # loss and tokens since the last step, on this rank
-        self._validation = torch.zeros(2)
+        self._sums = torch.zeros(5 if stage.dpo else 2)  # of ``objective`` since the last step, on this rank
+        self._validation = torch.zeros_like(self._sums)
         self._ready = False
 
     def configure_model(self) -> None:
@@ -38,13 +39,19 @@ class LitInterleaved(LightningModule):
             mesh = self.device_mesh["data_parallel"]
             parallel.shard(self.model, mesh, torch.bfloat16 if half else torch.float32)
 
+    def objective(self, batch: Batch) -> Tensor:
+        """Sums over the batch: first the loss, then what it is divided by, then what else is logged."""
+        if self.stage.dpo:
+            return preference_loss(self.model, batch, self.stage.dpo)
+        return torch.stack([part.float() for part in self.model.loss(batch)])
+
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss, count = self.model.loss(batch)
-        self._sums = self._sums.to(loss.device) + torch.stack([loss.detach().float(), count.float()])
-        return loss
+        sums = self.objective(batch)
+        self._sums = self._sums.to(sums.device) + sums.detach()
+        return sums[0]
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        loss, count = parallel.total(self._sums)
+        loss, count, *more = parallel.total(self._sums)
         self._sums = torch.zeros_like(self._sums)
         # Lightning has divided by the micro-batches, DDP and FSDP by the ranks: undo both, then divide by the tokens
         factor = self.trainer.accumulate_grad_batches * parallel.world()[1] / count.clamp(min=1)
@@ -52,18 +59,22 @@ class LitInterleaved(LightningModule):
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
         self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
-        self.log("train/tokens", count)
+        self.log("train/units" if self.stage.dpo else "train/tokens", count)
+        if self.stage.dpo:
+            margin, won, pairs = more
+            self.log("dpo/margin", margin / pairs.clamp(min=1))
+            self.log("dpo/accuracy", won / pairs.clamp(min=1), prog_bar=True)
         for group in optimizer.param_groups:
             self.log(f"lr/{group['name']}", group["lr"])
 
     def on_validation_epoch_start(self) -> None:
-        self._validation = torch.zeros(2, device=self.device)
+        self._validation = torch.zeros_like(self._validation, device=self.device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._validation += torch.stack([part.float() for part in self.model.loss(batch)])
+        self._validation += self.objective(batch)
 
     def on_validation_epoch_end(self) -> None:
-        loss, count = parallel.total(self._validation)
+        loss, count = parallel.total(self._validation)[:2]
         self.log("val/loss", loss / count.clamp(min=1), prog_bar=True)
 
     def configure_optimizers(self) -> Any:

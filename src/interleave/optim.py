@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from .lora import LEARNS, Lora
+from .preference import DPO
 from .registry import hint
 from .types import InputError
 
@@ -23,7 +24,8 @@ class Stage:
     """A training stage.
 
     lr: peak rate of each part of the model; None freezes the part. schedule: how rates fall to zero after the warm-up.
-    warmup: as a share of all steps. lora: adapters on the llm, which is frozen then; ``lr.llm`` is their rate.
+    warmup: as a share of all steps. lora: adapters on the llm, which is frozen then; ``lr.llm`` is their rate. dpo: learn from
+    preferred replies.
     """
 
     lr: Mapping[str, float | None]
@@ -32,6 +34,7 @@ class Stage:
     warmup: float = 0.03
     schedule: Literal["cosine", "linear"] = "cosine"
     lora: Lora | None = None
+    dpo: DPO | None = None
 
     def __post_init__(self) -> None:
         for part in self.lr:

@@ -44,7 +44,8 @@ def shard(model: InterleavedModel, mesh: DeviceMesh, dtype: torch.dtype = torch.
     for block in blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
-    register_fsdp_forward_method(model, "loss")
+    for entrance in ("loss", "document_losses"):
+        register_fsdp_forward_method(model, entrance)
 
 
 class FSDP2Strategy(ModelParallelStrategy):

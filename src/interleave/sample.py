@@ -79,6 +79,48 @@ class Sample:
         return cls(filled, str(name), str(source))
 
 
+@dataclass(frozen=True)
+class Preference:
+    """A conversation with two last replies, of which the first was preferred."""
+
+    chosen: Sample
+    rejected: Sample
+
+    @classmethod
+    def from_record(
+        cls, record: Mapping[str, Any], media_root: str | Path, kinds: Mapping[str, str] | None = None
+    ) -> "Preference":
+        """One record in the published form: a question, ``chosen`` and ``rejected``, and images or a video.
+
+        The question is ``question`` or ``prompt``, or ``conversations`` up to the reply. Without a placeholder the
+        media stand in front. Raises BadSample.
+        """
+        asked = record.get("question") or record.get("prompt")
+        turns = list(record.get("conversations") or ())
+        if asked is not None:
+            turns = [{"from": "human", "value": _with_placeholders(str(asked), record)}]
+        elif turns and ROLES.get(str(turns[-1].get("from"))) == "assistant":
+            turns = turns[:-1]
+        if not turns:
+            raise BadSample("no question", "the pair has neither question, prompt nor conversations")
+        replies = {}
+        for key in ("chosen", "rejected"):
+            reply = record.get(key)
+            if not isinstance(reply, str) or not reply.strip():
+                raise BadSample("no reply", f"the pair has no text in {key!r}")
+            replies[key] = {**record, "conversations": [*turns, {"from": "gpt", "value": reply}]}
+        if record["chosen"] == record["rejected"]:
+            raise BadSample("equal replies", "chosen and rejected are the same, which prefers nothing")
+        return cls(*(Sample.from_llava(replies[key], media_root, kinds) for key in ("chosen", "rejected")))
+
+
+def _with_placeholders(text: str, record: Mapping[str, Any]) -> str:
+    """Published questions of videos name no place."""
+    given = [record.get(key) for key in ("image", "video")]
+    count = sum(0 if not g else 1 if isinstance(g, str) else len(g) for g in given)
+    return text if PLACEHOLDER in text else PLACEHOLDER * count + ("\n" if count else "") + text
+
+
 def read_json(path: str | Path) -> list[dict[str, Any]]:
     """A JSON list of records, or one record a line. Raises InputError."""
     path = Path(path)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from .attention import segments
 from .build import assemble
 from .collate import collate, one_per_row
+from .data import Source
 from .generate import generate
 from .interfaces import Dataset, LanguageModel, Projector, Task, VisionEncoder
 from .registry import GROUPS, llms, modalities, projectors, vision_encoders
@@ -141,8 +142,9 @@ def check_dataset(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     dataset = GROUPS["dataset"].build(node)
     assert isinstance(dataset, Dataset)
     assembly = assemble(config)
+    source = Source({node["name"]: dataset}, assembly.adapters, assembly.model.llm.chat, assembly.vision)
     for index in range(len(dataset)):
-        example = render(dataset[index], assembly.adapters, assembly.model.llm.chat)
+        example = source.render(dataset[index])
         assert (example.labels >= 0).any(), "a training sample teaches something"
 
 
@@ -199,6 +201,8 @@ def write_records(folder: Path) -> Path:
         "question": "<image>Which colour?",
         "choices": ["red", "grey"],
         "answer": "B",
+        "chosen": "grey",
+        "rejected": "red",
         "conversations": [{"from": "human", "value": "<image>\nWhich colour?"}, {"from": "gpt", "value": "grey"}],
     }
     path = folder / "records.json"

@@ -1,6 +1,7 @@
 """A training run from a composed config to a folder that can be loaded, evaluated and talked to."""
 
 import logging
+import os
 import shlex
 import time
 from collections.abc import Mapping
@@ -11,21 +12,24 @@ import torch
 import wandb
 from lightning import seed_everything
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
 from . import parallel
-from .build import Assembly, assemble, build_data, build_module, build_tasks, build_trainer
+from .build import Assembly, assemble, build_data, build_module, build_stage, build_tasks, build_trainer
 from .checkpoint import last_checkpoint, open_checkpoint, save_config, save_weights, write_config
+from .data import InterleavedData
 from .evaluate import evaluate, table
 from .interfaces import Task
 from .lm import load, read
 from .lora import LEARNS, merged, save_adapter
 from .module import LitInterleaved
 from .optim import parts
+from .preference import DPO, References
 from .report import write_report
 from .sample import Media
-from .types import BadSample
+from .types import BadSample, Example
 
 for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -37,7 +41,10 @@ def train(config: Mapping[str, Any]) -> Path:
     seed_everything(config["seed"], workers=True, verbose=False)
     assembly, config = start(config)
     tasks = build_tasks(config)
-    data, module = build_data(config, assembly), build_module(config, assembly.model)
+    data, dpo = build_data(config, assembly), build_stage(config).dpo
+    if dpo:  # before adapters change the model's names
+        refer(data, assembly, dpo)
+    module = build_module(config, assembly.model)
     trainer = build_trainer(config)
     resume = last_checkpoint(Path(config["resume"])) if config["resume"] else None
     if trainer.is_global_zero:
@@ -72,6 +79,18 @@ def start(config: Mapping[str, Any]) -> tuple[Assembly, Mapping[str, Any]]:
     lm = read(open_checkpoint(config["init"]), config["overrides"], dtype=torch.float32)
     own = {group: lm.config[group] for group in ("vision_encoder", "projector", "llm", "modality")}
     return Assembly(lm.model.train(), lm.adapters, lm.vision), {**config, **own}
+
+
+def refer(data: InterleavedData, assembly: Assembly, dpo: DPO) -> None:
+    """Give every pair its log-probabilities under the weights that training begins with, known or computed now."""
+    references, console = References.of(Path(dpo.cache), assembly.model), Console(stderr=True)
+    assembly.model.to(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
+    for loader in data.loaders():
+        examples = map(loader.source.example, track(range(len(loader.source)), "references", console=console))
+        count = references.compute((e for e in examples if isinstance(e, Example)), assembly.model, assembly.vision)
+        loader.refer(references)
+        console.print(f"references: {count} computed, all kept in {references.path}", soft_wrap=True)
+    assembly.model.to("cpu")
 
 
 def save(run: Path, config: Mapping[str, Any], module: LitInterleaved, state: Mapping[str, Tensor]) -> None:

@@ -67,6 +67,8 @@ class Example:
     """A rendered sample.
 
     ids, labels: (T,) long. slots: (n,) the positions in ids that features will fill. visuals: in that order.
+    documents: lengths of the documents one after another, where it is a preferred reply and a rejected one.
+    reference: log-probabilities of both under the model that training began with.
     """
 
     ids: Tensor
@@ -74,6 +76,8 @@ class Example:
     slots: Tensor
     visuals: Sequence[Visual]
     name: str = ""
+    documents: tuple[int, ...] = ()
+    reference: tuple[float, float] = (0.0, 0.0)
 
     @property
     def views(self) -> int:
@@ -96,6 +100,8 @@ class Batch:
     slots: (n,) indices into the flattened (B * T) row-major tokens.
     pixels: (sum of V, 3, S, S) uint8, in the order of ``slots``. At least one view, a blank if need be: every rank
     must run the vision tower, or FSDP's collectives would not meet.
+    pairs: (P, 2) row and document of each preferred reply; the rejected one is the document after it. reference: of
+    both, as numbers that no precision of a run touches.
     cursor: where the loader stands once this batch is used up; it goes into the checkpoint.
     """
 
@@ -106,6 +112,8 @@ class Batch:
     slots: Tensor
     pixels: Tensor
     shown: tuple[Shown, ...]
+    pairs: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))
+    reference: tuple[tuple[float, float], ...] = ()
     cursor: Mapping[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
