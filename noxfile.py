@@ -94,6 +94,16 @@ def bench(session: nox.Session) -> None:
     """Numbers on speed and memory."""
     install(session)
     python(session, "benchmarks/packing.py", *session.posargs)
+    python(session, "benchmarks/importing.py")
+
+
+@nox.session
+def qlora(session: nox.Session) -> None:
+    """Adapters on four bits, with bitsandbytes, which the other sessions do without."""
+    install(session)
+    python(session, "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[qlora]")
+    python(session, "-m", "pytest", "tests/test_lora.py", *session.posargs)
+    python(session, "-m", "pip", "uninstall", "-q", "-y", "bitsandbytes")
 
 
 @nox.session

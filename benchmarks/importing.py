@@ -46,7 +46,10 @@ def draw(folder: Path) -> None:
         text = Qwen2ForCausalLM(Qwen2Config(**TEXT)).state_dict()
         tower = SiglipVisionModel(SiglipVisionConfig(**vision, vision_use_head=False)).state_dict()
     shapes = {name: tensor.shape for name, tensor in text.items() if name != "lm_head.weight"}
-    shapes |= {f"model.vision_tower.vision_tower.vision_model.{n.removeprefix('vision_model.')}": t.shape for n, t in tower.items()}
+    shapes |= {
+        f"model.vision_tower.vision_tower.vision_model.{n.removeprefix('vision_model.')}": t.shape
+        for n, t in tower.items()
+    }
     shapes |= {"model.mm_projector.0.weight": torch.Size([1024, 1152]), "model.mm_projector.0.bias": torch.Size([1024])}
     shapes |= {"model.mm_projector.2.weight": torch.Size([1024, 1024]), "model.mm_projector.2.bias": torch.Size([1024])}
     listed = {name: Shape(tuple(shape), torch.bfloat16) for name, shape in shapes.items()}

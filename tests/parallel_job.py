@@ -45,7 +45,10 @@ def train(strategy: str, ranks: int) -> tuple[list[float], dict[str, torch.Tenso
     torch.manual_seed(0)
     assembly = assemble(small_config())
     stage = Stage(dict.fromkeys(PARTS, 1e-3), weight_decay=0.1)
-    module, losses = LitInterleaved(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ()), Losses()
+    module, losses = (
+        LitInterleaved(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ()),
+        Losses(),
+    )
     strategies: dict[str, Any] = {
         "one": "auto",
         "ddp": DDPStrategy(process_group_backend="gloo"),

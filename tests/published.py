@@ -55,7 +55,12 @@ def original(folder: Path, tied: bool = False, shards: int = 1, pickled: bool = 
     inner = {k.removeprefix("vision_model."): v for k, v in tower.state_dict().items()}
     state |= {f"model.vision_tower.vision_tower.vision_model.{k}": v * 3 for k, v in inner.items()}
     wide, narrow = TEXT["hidden_size"], VISION["hidden_size"]
-    for name, shape_ in {"0.weight": (wide, narrow), "0.bias": (wide,), "2.weight": (wide, wide), "2.bias": (wide,)}.items():
+    for name, shape_ in {
+        "0.weight": (wide, narrow),
+        "0.bias": (wide,),
+        "2.weight": (wide, wide),
+        "2.bias": (wide,),
+    }.items():
         state[f"model.mm_projector.{name}"] = torch.randn(shape_) * 0.3
     state["model.image_newline"] = torch.randn(wide)
     config = {

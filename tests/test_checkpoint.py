@@ -170,7 +170,10 @@ def damage(folder: Path, how: str) -> None:
         ("shard", r"model-00002-of-00002\.safetensors is missing: model\.safetensors\.index\.json says it holds"),
         ("shape", r"model\.safetensors holds model\.mm_projector\.2\.bias of shape \(31,\) .* asks for \(32,\)"),
         ("missing", r"lacks model\.norm\.weight"),
-        ("unknown", r"model\.safetensors holds model\.layers\.7\.mlp\.up_proj\.weight, which the model .* does not have"),
+        (
+            "unknown",
+            r"model\.safetensors holds model\.layers\.7\.mlp\.up_proj\.weight, which the model .* does not have",
+        ),
         ("type", r"config\.json: model_type 'bert' is unknown; known: llava_qwen"),
         ("json", r"config\.json is not JSON"),
         ("code", r"pytorch_model\.bin holds more than tensors and was not opened"),
@@ -205,7 +208,9 @@ def test_a_projector_alone_asks_for_the_rest_and_takes_it(tmp_path: Path) -> Non
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save({k: v for k, v in state.items() if "mm_projector" in k}, folder / "mm_projector.bin")
-    with pytest.raises(il.InputError, match=r"lacks .*; it holds nothing of the vision_encoder: give vision_encoder\.path"):
+    with pytest.raises(
+        il.InputError, match=r"lacks .*; it holds nothing of the vision_encoder: give vision_encoder\.path"
+    ):
         il.load(folder)
 
 

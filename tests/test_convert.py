@@ -90,7 +90,12 @@ def test_transformers_runs_an_exported_llava_by_itself(fit: str, tmp_path: Path)
     theirs = LlavaForConditionalGeneration.from_pretrained(tmp_path / "b").eval()
     processor = AutoProcessor.from_pretrained(tmp_path / "b")
     a, b = picture(42, 42), picture(42, 42, 1)
-    content = [{"type": "image"}, {"type": "text", "text": "\n then "}, {"type": "image"}, {"type": "text", "text": "?"}]
+    content = [
+        {"type": "image"},
+        {"type": "text", "text": "\n then "},
+        {"type": "image"},
+        {"type": "text", "text": "?"},
+    ]
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     inputs = processor(text=[text], images=[[a, b]], return_tensors="pt")
     turn = il.Turn("user", [il.Media("image", a), "\n then ", il.Media("image", b), "?"])
@@ -115,7 +120,9 @@ def test_an_exported_onevision_gives_our_logits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("to", "drop"), [("llava", ["newline", "multipatch"]), ("llava-onevision", ["fit", "video"])])
 def test_what_a_layout_cannot_hold_is_refused_or_dropped_by_name(to: str, drop: list[str], tmp_path: Path) -> None:
     source = original(tmp_path / "a", **UNPAD)
-    with pytest.raises(il.InputError, match=f"{to} cannot hold {drop[0]}: .*; --drop {','.join(drop)} writes it without"):
+    with pytest.raises(
+        il.InputError, match=f"{to} cannot hold {drop[0]}: .*; --drop {','.join(drop)} writes it without"
+    ):
         convert(source, tmp_path / "b", to)
     assert not (tmp_path / "b").exists()
     convert(source, tmp_path / "b", to, drop)
@@ -147,7 +154,9 @@ def test_an_export_that_computes_something_else_names_the_module_and_leaves_noth
     right = type(LAYOUTS["llava"]).from_native
 
     def swapped(self: object, name: str, used: bool) -> str | None:
-        name = name.replace("layers.1.mlp.up_proj", "layers.1.mlp.x").replace("layers.1.mlp.gate_proj", "layers.1.mlp.up_proj")
+        name = name.replace("layers.1.mlp.up_proj", "layers.1.mlp.x").replace(
+            "layers.1.mlp.gate_proj", "layers.1.mlp.up_proj"
+        )
         return right(self, name.replace("layers.1.mlp.x", "layers.1.mlp.gate_proj"), used)  # type: ignore[arg-type]
 
     monkeypatch.setattr(type(LAYOUTS["llava"]), "from_native", swapped)

@@ -25,7 +25,12 @@ from interleave.types import IGNORE, Example
 
 
 def record(number: int, **changes: Any) -> dict[str, Any]:
-    return {"id": str(number), "prompt": f"Question {number}?", "chosen": f"good {number}", "rejected": "bad " * number} | changes
+    return {
+        "id": str(number),
+        "prompt": f"Question {number}?",
+        "chosen": f"good {number}",
+        "rejected": "bad " * number,
+    } | changes
 
 
 @pytest.fixture
@@ -46,7 +51,12 @@ RECORDS = [
     record(1, image="a.png"),
     record(2, video="clip"),
     record(3, image=["a.png", "b.png"], prompt="<image> or <image>?"),
-    record(4, conversations=[{"from": "human", "value": "<image>\nHow?"}, {"from": "gpt", "value": "x"}], image="b.png", prompt=None),
+    record(
+        4,
+        conversations=[{"from": "human", "value": "<image>\nHow?"}, {"from": "gpt", "value": "x"}],
+        image="b.png",
+        prompt=None,
+    ),
     record(5),
 ]
 
@@ -94,7 +104,7 @@ def of_trl(chosen: Tensor, rejected: Tensor, reference: Tensor, beta: float) -> 
     trainer.use_weighting = False
     given = torch.cat([chosen, rejected])[:, None]
     entropy = torch.zeros_like(given)
-    outputs = SimpleNamespace(log_probs=given, entropies=entropy, entropy=entropy, logits=torch.zeros(len(given), 2, 3), aux_loss=None)
+    outputs = SimpleNamespace(log_probs=given, entropy=entropy, mean_logits=entropy, is_top1=entropy.bool())
     inputs = {
         "input_ids": torch.ones(len(given), 2, dtype=torch.long),
         "attention_mask": torch.ones(len(given), 2, dtype=torch.long),
@@ -117,7 +127,9 @@ def test_the_loss_is_that_of_trl(beta: float) -> None:
     assert ((losses < np.log(2)) == (margins > 0)).all()
 
 
-def test_a_model_that_has_not_moved_is_undecided_and_sft_adds_the_mean_token_loss(assembly: Assembly, media: Path) -> None:
+def test_a_model_that_has_not_moved_is_undecided_and_sft_adds_the_mean_token_loss(
+    assembly: Assembly, media: Path
+) -> None:
     pairs = examples(assembly, media)
     sums, counts = assembly.model.document_losses(one_per_row(pairs, assembly.vision))
     known = [(-float(c), -float(r)) for _, c, r in sums.tolist()]

@@ -74,7 +74,17 @@ def test_targets_that_are_not_there_are_named() -> None:
 
 def train(tmp_path: Path, *overrides: str) -> int:
     small = ["dataset.mini.scenes=3", f"dataset.mini.root={tmp_path}/mini", "callbacks.progress=null", "logger=none"]
-    return main(["train", f"init={tmp_path}/published", "stage=lora", "stage.lora.rank=4", "stage.lr.llm=0.01", *small, *overrides])
+    return main(
+        [
+            "train",
+            f"init={tmp_path}/published",
+            "stage=lora",
+            "stage.lora.rank=4",
+            "stage.lr.llm=0.01",
+            *small,
+            *overrides,
+        ]
+    )
 
 
 def test_a_run_keeps_frozen_bits_writes_the_adapter_and_merges_it(tmp_path: Path) -> None:
@@ -121,7 +131,11 @@ def test_quantizing_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed: nox -s qlora runs this")
 def test_adapters_on_four_bits_learn_resume_and_merge(tmp_path: Path) -> None:
     source = original(tmp_path / "published")
-    quantized = ["stage.lora.quantize=nf4", "callbacks.checkpoint.every_n_train_steps=2", "callbacks.checkpoint.save_top_k=-1"]
+    quantized = [
+        "stage.lora.quantize=nf4",
+        "callbacks.checkpoint.every_n_train_steps=2",
+        "callbacks.checkpoint.save_top_k=-1",
+    ]
     assert train(tmp_path, "trainer.max_steps=4", *quantized, f"run={tmp_path}/whole") == 0
     (first,) = (tmp_path / "whole" / "checkpoints").glob("step-2.ckpt")
     assert train(tmp_path, "trainer.max_steps=4", *quantized, f"resume={first}", f"run={tmp_path}/again") == 0

@@ -82,7 +82,9 @@ def test_activations_are_checkpointed_where_it_is_asked(kept: str) -> None:
     lit = module("full", f"checkpoint_activations={kept}")
     lit.configure_model()
     wrapped = {
-        part for part in ("vision_encoder", "llm") if any("_checkpoint_wrapped" in n for n, _ in getattr(lit.model, part).named_modules())
+        part
+        for part in ("vision_encoder", "llm")
+        if any("_checkpoint_wrapped" in n for n, _ in getattr(lit.model, part).named_modules())
     }
     assert wrapped == ({"vision_encoder", "llm"} if kept == "true" else {kept.strip("[]")})
 

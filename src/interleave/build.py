@@ -69,7 +69,9 @@ def build_stage(config: Config) -> Stage:
 
 def build_module(config: Config, model: InterleavedModel) -> LitInterleaved:
     stage = build_stage(config)
-    kept = check("checkpoint_activations", config["checkpoint_activations"], bool | list[Literal["vision_encoder", "llm"]])
+    kept = check(
+        "checkpoint_activations", config["checkpoint_activations"], bool | list[Literal["vision_encoder", "llm"]]
+    )
     return LitInterleaved(model, stage, parallel.TOWERS if kept is True else kept or ())
 
 

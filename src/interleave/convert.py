@@ -85,7 +85,9 @@ def write_weights(checkpoint: Checkpoint, export: Export, layout: Layout, unused
     added, files = layout.added(export), {}
     for number, names in enumerate(written, start=1):
         last = number == len(written)
-        single = "model.safetensors" if last and number == 1 else f"model-{number:05d}-of-{len(written):05d}.safetensors"
+        single = (
+            "model.safetensors" if last and number == 1 else f"model-{number:05d}-of-{len(written):05d}.safetensors"
+        )
         rows = {names[checkpoint.names[n]]: layout.rows(export) for n in VOCABULARY if checkpoint.names.get(n) in names}
         shapes = {names[name]: _grown(checkpoint.tensors.shapes[name], rows.get(names[name], 0)) for name in names}
         extra = added if last else {}

@@ -51,7 +51,9 @@ def inject(llm: nn.Module, lora: Lora) -> None:
     known = {name.split(".")[-1] for name in linear}
     missing = [name for name in _names(lora) if name not in {ALL, *known}]
     if missing:
-        raise InputError(f"stage.lora.targets: the language model has no linear layer {missing[0]!r}; it has {', '.join(sorted(known))}")
+        raise InputError(
+            f"stage.lora.targets: the language model has no linear layer {missing[0]!r}; it has {', '.join(sorted(known))}"
+        )
     if lora.quantize:
         quantize(model, lora)
     inject_adapter_in_model(peft_config(lora), model)
@@ -139,4 +141,3 @@ def save_adapter(folder: Path, state: Mapping[str, Tensor], lora: Lora) -> None:
     }
     save_file(named, folder / "adapter_model.safetensors", {"format": "pt"})
     peft_config(lora).save_pretrained(folder)
-

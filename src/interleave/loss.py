@@ -16,9 +16,7 @@ LOGITS = 2**26
 def next_token_loss(
     hidden: Tensor, labels: Tensor, head: Callable[[Tensor], Tensor], logits: int = LOGITS
 ) -> tuple[Tensor, Tensor]:
-    """Hidden states (B, T, D) and labels (B, T) -> sum of the losses and number of supervised tokens.
-
-    """
+    """Hidden states (B, T, D) and labels (B, T) -> sum of the losses and number of supervised tokens."""
     losses, supervised = token_losses(hidden, labels, head, logits)
     return losses.sum(), supervised.sum()
 

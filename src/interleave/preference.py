@@ -72,7 +72,9 @@ class References:
     def of(cls, folder: Path, model: InterleavedModel) -> "References":
         found = hashlib.sha256()
         for name, tensor in sorted(model.state_dict().items()):
-            found.update(name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            found.update(
+                name.encode() + tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+            )
         return cls(folder / f"{found.hexdigest()[:32]}.jsonl")
 
     def compute(self, examples: Iterable[Example], model: InterleavedModel, vision: VisionSpec) -> int:

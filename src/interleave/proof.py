@@ -81,7 +81,9 @@ def trace_transformers(folder: Path, source: LM, dtype: torch.dtype) -> dict[str
         model, report = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     for key in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[key]:
-            raise InputError(f"{folder}: Transformers finds {key.replace('_', ' ')}: {sorted(map(str, report[key]))[0]}")
+            raise InputError(
+                f"{folder}: Transformers finds {key.replace('_', ' ')}: {sorted(map(str, report[key]))[0]}"
+            )
     inner = model.eval().model
     layers = source.model.vision_encoder.blocks()
     tower = getattr(inner.vision_tower, "vision_model", inner.vision_tower)

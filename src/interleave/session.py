@@ -72,9 +72,7 @@ class Session:
     ``turns`` may be changed by hand: what no longer agrees with the kept state is computed again.
     """
 
-    def __init__(
-        self, model: InterleavedModel, adapters: Mapping[str, ModalityAdapter], vision: VisionSpec
-    ) -> None:
+    def __init__(self, model: InterleavedModel, adapters: Mapping[str, ModalityAdapter], vision: VisionSpec) -> None:
         self.model, self.vision = model, vision
         self.adapters: Any = {kind: _Once(adapter) for kind, adapter in adapters.items()}
         self.turns: list[Turn] = []
@@ -128,7 +126,9 @@ class Session:
     def _kept(self, example: Example) -> DynamicCache:
         """The cache, cut to what the new prompt has in common with it; one token at least is left to compute."""
         ids = example.ids.tolist()
-        same = next((i for i, (a, b) in enumerate(zip(ids, self._ids, strict=False)) if a != b), min(len(ids), len(self._ids)))
+        same = next(
+            (i for i, (a, b) in enumerate(zip(ids, self._ids, strict=False)) if a != b), min(len(ids), len(self._ids))
+        )
         shown = [key(visual) for visual in example.visuals]
         if self._cache is None or shown[: len(self._shown)] != self._shown:
             return DynamicCache()

@@ -185,7 +185,9 @@ class LlavaOnevision(Llava):
 
     def modalities(self, folder: Path, described: Any) -> dict[str, Any]:
         most = re.fullmatch(r"anyres_max_(\d+)", described.vision_aspect_ratio)
-        known(folder, "vision_aspect_ratio", "anyres_max_K" if most else described.vision_aspect_ratio, ("anyres_max_K",))
+        known(
+            folder, "vision_aspect_ratio", "anyres_max_K" if most else described.vision_aspect_ratio, ("anyres_max_K",)
+        )
         assert most
         return {
             "image": {"name": "image", "fit": "pad", "newline": True},
@@ -336,7 +338,11 @@ def _fit(export: Export) -> str:
 
 
 def _pixels(spec: Any) -> dict[str, Any]:
-    return {"size": {"height": spec.size, "width": spec.size}, "image_mean": list(spec.mean), "image_std": list(spec.std)}
+    return {
+        "size": {"height": spec.size, "width": spec.size},
+        "image_mean": list(spec.mean),
+        "image_std": list(spec.std),
+    }
 
 
 def _pinpoints(value: Any, size: int) -> list[list[int]]:

@@ -43,7 +43,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         known = "llava_qwen (original), llava, llava_onevision"
         if not config:
             raise InputError(f"{folder} is no model: it has neither {CONFIG} nor config.json; give a run's folder")
-        raise InputError(f"{folder / 'config.json'}: model_type {config.get('model_type')!r} is unknown; known: {known}")
+        raise InputError(
+            f"{folder / 'config.json'}: model_type {config.get('model_type')!r} is unknown; known: {known}"
+        )
     layout = found[0]
     tensors = Tensors(folder)
     names: dict[str, str] = {}

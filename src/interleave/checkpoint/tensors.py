@@ -140,7 +140,11 @@ def write_file(path: Path, shapes: Mapping[str, Shape], tensors: Iterator[tuple[
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape in shapes.items():
-        header[name] = {"dtype": DTYPES[shape.dtype], "shape": shape.shape, "data_offsets": [offset, offset + shape.bytes]}
+        header[name] = {
+            "dtype": DTYPES[shape.dtype],
+            "shape": shape.shape,
+            "data_offsets": [offset, offset + shape.bytes],
+        }
         offset += shape.bytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
