@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 
 import torch
+from interleave_plugins.llm.chats import byte_tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
 from interleave.checkpoint import Shape, Tensors, write_file
 from interleave.checkpoint.original import TOWERS
-from interleave_plugins.llm.chats import byte_tokenizer
 
 TEXT = {
     "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 24,
@@ -28,8 +28,8 @@ import interleave.lm, interleave.convert
 il.load_plugins()
 before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.time()
 {action}
-print(f"{name} | {{time.time() - start:.1f}} s | {{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}} GiB, "
-      f"{{before / 2**20:.2f}} of them before the start |")
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(f"{name} | {{time.time() - start:.1f}} s | {{peak / 2**20:.2f}} GiB, {{before / 2**20:.2f}} before the start |")
 """
 ACTIONS = {
     "interleave.load": "lm = il.load(sys.argv[1])",
@@ -55,8 +55,10 @@ def draw(folder: Path) -> None:
     listed = {name: Shape(tuple(shape), torch.bfloat16) for name, shape in shapes.items()}
     drawn = ((name, torch.randn(shape.shape, dtype=torch.bfloat16) * 0.02) for name, shape in listed.items())
     write_file(folder / "model.safetensors", listed, drawn)
-    config = {"model_type": "llava_qwen", **TEXT, "rope_theta": 1e6, "mm_vision_tower": TOWER, "image_aspect_ratio": "pad",
-              "mm_projector_type": "mlp2x_gelu", "mm_patch_merge_type": "flat"}  # fmt: skip
+    config = {
+        "model_type": "llava_qwen", **TEXT, "rope_theta": 1e6, "mm_vision_tower": TOWER, "image_aspect_ratio": "pad",
+        "mm_projector_type": "mlp2x_gelu", "mm_patch_merge_type": "flat",
+    }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     byte_tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>"]).save_pretrained(folder)
 

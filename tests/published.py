@@ -65,7 +65,8 @@ def original(folder: Path, tied: bool = False, shards: int = 1, pickled: bool = 
     state["model.image_newline"] = torch.randn(wide)
     config = {
         "architectures": ["LlavaQwenForCausalLM"], "model_type": "llava_qwen", **TEXT, "tie_word_embeddings": tied,
-        "rope_theta": 1e6, "vision_config": {**VISION, "model_type": "siglip_vision_model"}, "mm_vision_tower": "siglip",
+        "rope_theta": 1e6, "mm_vision_tower": "siglip",
+        "vision_config": {**VISION, "model_type": "siglip_vision_model"},
         "mm_projector_type": "mlp2x_gelu", "mm_hidden_size": narrow, "mm_vision_select_layer": -2,
         "mm_patch_merge_type": "flat", "image_aspect_ratio": "pad", **changes,
     }  # fmt: skip

@@ -132,7 +132,7 @@ class Code:
         return print, ("code ran",)
 
 
-def damage(folder: Path, how: str) -> None:
+def damage(folder: Path, how: str) -> None:  # noqa: C901
     state = load_file(folder / "model.safetensors")
     if how == "shard":
         (folder / "model.safetensors").unlink()
@@ -199,7 +199,7 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(
 
 
 def test_no_folder_and_no_model_are_said(tmp_path: Path) -> None:
-    with pytest.raises(il.InputError, match="neither config.yaml nor config.json"):
+    with pytest.raises(il.InputError, match=r"neither config\.yaml nor config\.json"):
         il.load(tmp_path)
 
 

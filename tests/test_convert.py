@@ -11,7 +11,7 @@ import torch
 from conftest import small_config
 from published import PINPOINTS, llava, onevision, original
 from safetensors.torch import load_file, save_file
-from test_checkpoint import MULTI, TILES, VIDEO, as_transformers, asked, picture
+from test_checkpoint import MULTI, TILES, VIDEO, as_transformers, picture
 from transformers import AutoProcessor, LlavaForConditionalGeneration, LlavaOnevisionForConditionalGeneration
 
 import interleave as il

@@ -135,7 +135,7 @@ def test_a_model_that_has_not_moved_is_undecided_and_sft_adds_the_mean_token_los
     known = [(-float(c), -float(r)) for _, c, r in sums.tolist()]
     pairs = [Example(**{**vars(e), "reference": k}) for e, k in zip(pairs, known, strict=True)]
     batch = one_per_row(pairs, assembly.vision)
-    loss, units, margin, won, count = preference_loss(assembly.model, batch, DPO())
+    loss, units, _, _, count = preference_loss(assembly.model, batch, DPO())
     assert float(loss / count) == pytest.approx(np.log(2), abs=1e-5)
     assert (float(units), float(count)) == (5, 5)
     mixed = preference_loss(assembly.model, batch, DPO(sft=0.5))[0]
@@ -196,9 +196,10 @@ def test_a_run_prefers_what_was_preferred_and_uses_its_references_again(
     il.LM(assemble(config), config).save(tmp_path / "start")
     path = written(media, *RECORDS, record(6, chosen=""))
     arguments = [
-        "train", f"init={tmp_path}/start", "stage=dpo", "dataset=[preference_json]", f"stage.dpo.cache={tmp_path}/cache",
+        "train", f"init={tmp_path}/start", "stage=dpo", "dataset=[preference_json]", "stage.dpo.sft=0.1",
         f"dataset.preference_json.path={path}", f"dataset.preference_json.media={media}", "stage.lr.llm=0.003",
-        "trainer.max_steps=12", "trainer.log_every_n_steps=1", "callbacks.progress=null", "data.rows=2", "stage.dpo.sft=0.1",
+        "trainer.max_steps=12", "trainer.log_every_n_steps=1", "callbacks.progress=null", "data.rows=2",
+        f"stage.dpo.cache={tmp_path}/cache",
     ]  # fmt: skip
     assert main([*arguments, f"run={tmp_path}/run"]) == 0
     said = capsys.readouterr()

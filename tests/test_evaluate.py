@@ -19,8 +19,8 @@ from interleave.checkpoint import save_config, save_weights
 from interleave.evaluate import evaluate, table
 from interleave.generate import generate, right_align
 from interleave.lm import LM
-from interleave.session import Session
 from interleave.report import write_report
+from interleave.session import Session
 
 
 @pytest.fixture

@@ -97,8 +97,8 @@ def test_an_unknown_tower_is_named() -> None:
 def test_a_run_starts_from_published_weights_and_chains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """align, then interleave: the second begins with what the first left, and frozen parts are the published ones."""
     source = original(tmp_path / "published")
-    small = ["trainer.max_steps=2", "dataset.mini.scenes=3", f"dataset.mini.root={tmp_path}/mini", "callbacks.progress=null",
-             "overrides=[modality.video.frames=3]", "logger=none"]  # fmt: skip
+    small = ["trainer.max_steps=2", "dataset.mini.scenes=3", f"dataset.mini.root={tmp_path}/mini", "logger=none",
+             "overrides=[modality.video.frames=3]", "callbacks.progress=null"]  # fmt: skip
     assert main(["train", f"init={source}", "stage=align", f"run={tmp_path}/one", *small]) == 0
     before, one = il.load(source, dtype=torch.float32).model.state_dict(), il.load(tmp_path / "one")
     assert one.config["modality"]["video"]["frames"] == 3

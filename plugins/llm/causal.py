@@ -25,6 +25,7 @@ class CausalLM(nn.Module):
             model.resize_token_embeddings(chat.newline_id, mean_resizing=False)
         # a model that has no door for another attention makes masks of its own from positions that restart
         self.masked = not (model._supports_attention_backend and model._supports_flash_attn)
+        self.plain: str = model.config._attn_implementation
         if not self.masked:
             model.set_attn_implementation(register_attention())
         self.model: Any = model

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from interleave import NEWLINE, InputError
 
@@ -87,7 +88,9 @@ class TokenizerChat:
     def known(self, token: str) -> int:
         number = self.tokenizer.get_vocab().get(token)
         if number is None:
-            raise InputError(f"the tokenizer has no token {token}, which the chat format needs")
+            raise InputError(
+                f"the tokenizer of {self.tokenizer.name_or_path} has no token {token}, which the chat format needs"
+            )
         return int(number)
 
     def encode(self, text: str, special: bool) -> list[int]:
@@ -131,11 +134,15 @@ class TokenizerChat:
 
 def read_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """Raises InputError where the folder or hub name has none."""
+    loud = logging.get_verbosity()
+    logging.set_verbosity_error()  # it warns of the config beside a tokenizer, where that is of a layout it does not know
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         line = " ".join(str(error).split())[:300]
         raise InputError(f"{path} has no tokenizer that can be read; name one by llm.tokenizer: {line}") from None
+    finally:
+        logging.set_verbosity(loud)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .attention import register as register_attention
     from .attention import segments
-    from .interfaces import Chat, Dataset, LanguageModel, ModalityAdapter, Projector, Task, VisionEncoder
+    from .interfaces import (
+        Chat,
+        Dataset,
+        LanguageModel,
+        ModalityAdapter,
+        Projector,
+        Task,
+        VisionEncoder,
+        weights_follow,
+    )
     from .lm import LM, load
     from .media import list_frames, load_frames, load_image, uniform
     from .registry import datasets, llms, load_plugins, modalities, projectors, tasks, vision_encoders
@@ -15,7 +24,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attention": ["register_attention", "segments"],
-    "interfaces": ["Chat", "Dataset", "LanguageModel", "ModalityAdapter", "Projector", "Task", "VisionEncoder"],
+    "interfaces": ["Chat", "Dataset", "LanguageModel", "ModalityAdapter", "Projector", "Task", "VisionEncoder",
+                   "weights_follow"],
     "lm": ["LM", "load"],
     "media": ["list_frames", "load_frames", "load_image", "uniform"],
     "registry": ["datasets", "llms", "load_plugins", "modalities", "projectors", "tasks", "vision_encoders"],
@@ -59,6 +69,7 @@ __all__ = [
     "tasks",
     "uniform",
     "vision_encoders",
+    "weights_follow",
 ]
 
 

@@ -21,6 +21,7 @@ from .checkpoint import (
     beside,
     named_layout,
     open_checkpoint,
+    unfilled,
     unread,
     write_file,
     write_index,
@@ -41,7 +42,7 @@ def convert(source: str | Path, target: str | Path, to: str, drop: Sequence[str]
     load_plugins()
     layout, checkpoint = named_layout(to), open_checkpoint(source)
     load_plugins(checkpoint.parts.get("plugins", ()))
-    with torch.device("meta"):
+    with unfilled(), torch.device("meta"):
         model = assemble(checkpoint.parts).model
     unused = unread(model, checkpoint)
     shapes = {native: checkpoint.tensors.shapes[name] for native, name in checkpoint.names.items()}

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
-from transformers.generation import BaseStreamer
+from transformers.generation.streamers import BaseStreamer
 
 from .interfaces import Chat
 from .model import InterleavedModel
@@ -102,7 +102,7 @@ def decoded(chat: Chat, ids: Sequence[int], stops: Sequence[str]) -> str:
     return text[: min(found)] if found else text
 
 
-class _Said(StoppingCriteria):  # type: ignore[misc]
+class _Said(StoppingCriteria):
     """Rows whose text holds a stop string; Transformers' own looks only at how a text ends."""
 
     def __init__(self, chat: Chat, stops: Sequence[str]) -> None:
@@ -114,7 +114,7 @@ class _Said(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor(done, device=input_ids.device)
 
 
-class _Closed(StoppingCriteria):  # type: ignore[misc]
+class _Closed(StoppingCriteria):
     """All rows, once nobody listens any more."""
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class _Closed(StoppingCriteria):  # type: ignore[misc]
         return torch.full((len(input_ids),), self.event.is_set(), device=input_ids.device)
 
 
-class _Tokens(BaseStreamer):  # type: ignore[misc]
+class _Tokens(BaseStreamer):
     """Puts every new token into a queue; the first thing that ``generate`` puts is the prompt."""
 
     def __init__(self) -> None:

@@ -1,7 +1,9 @@
 """The contracts that a plugin fulfils, one for each registry."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -12,6 +14,26 @@ from torch import Tensor, nn
 from .media import to_view
 from .sample import Preference, Sample
 from .types import VisionSpec, Visual
+
+_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
+
+
+def weights_follow() -> bool:
+    """Whether the part that is being built gets its weights later, from a checkpoint, and computes nothing until then.
+
+    A part that tries itself does so in a method ``filled()``, which is called once they are in place.
+    """
+    return _FOLLOW.get()
+
+
+@contextmanager
+def later_weights() -> Iterator[None]:
+    """Parts built inside are told that their weights follow."""
+    token = _FOLLOW.set(True)
+    try:
+        yield
+    finally:
+        _FOLLOW.reset(token)
 
 
 class Chat(Protocol):
@@ -130,7 +152,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Sample | Preference:
-        """A conversation, or one with a preferred and a rejected reply. Raises BadSample where the record is not usable."""
+        """A conversation, or a preferred and a rejected one. Raises BadSample where the record is not usable."""
 
     def validation(self) -> "Dataset | None":
         """Samples held back from training, if the data set has any."""

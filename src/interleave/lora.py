@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -51,9 +50,8 @@ def inject(llm: nn.Module, lora: Lora) -> None:
     known = {name.split(".")[-1] for name in linear}
     missing = [name for name in _names(lora) if name not in {ALL, *known}]
     if missing:
-        raise InputError(
-            f"stage.lora.targets: the language model has no linear layer {missing[0]!r}; it has {', '.join(sorted(known))}"
-        )
+        there = ", ".join(sorted(known))
+        raise InputError(f"stage.lora.targets: the language model has no linear layer {missing[0]!r}; it has {there}")
     if lora.quantize:
         quantize(model, lora)
     inject_adapter_in_model(peft_config(lora), model)

@@ -44,7 +44,7 @@ def token_losses(
 
 
 def document_losses(hidden: Tensor, batch: Batch, head: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Sums of token losses and numbers of supervised tokens of every document: (B, documents + 1) each, 0 is padding."""
+    """Sums of token losses and numbers of supervised tokens of each document, (B, documents + 1); 0 is padding."""
     losses, supervised = token_losses(hidden, batch.labels, head)
     rows, columns = len(batch.ids), int(batch.document.max()) + 1
     of = torch.arange(rows, device=losses.device)[:, None] * columns + batch.document[:, 1:]

@@ -1,6 +1,6 @@
 """Which parts learn, how fast, and how the rate changes over the run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,10 @@ from .types import InputError
 
 PARTS = ("vision_encoder", "projector", "llm", "newline", "modality")
 """What has a rate of its own. The learned newline lies in the llm and has the llm's rate where it has none."""
-SCHEDULES = {"cosine": get_cosine_schedule_with_warmup, "linear": get_linear_schedule_with_warmup}
+SCHEDULES: Mapping[str, Callable[..., LambdaLR]] = {
+    "cosine": get_cosine_schedule_with_warmup,
+    "linear": get_linear_schedule_with_warmup,
+}
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Stage:
     """A training stage.
 
     lr: peak rate of each part of the model; None freezes the part. schedule: how rates fall to zero after the warm-up.
-    warmup: as a share of all steps. lora: adapters on the llm, which is frozen then; ``lr.llm`` is their rate. dpo: learn from
-    preferred replies.
+    warmup: as a share of all steps. lora: adapters on the llm, which is frozen then; ``lr.llm`` is their rate.
+    dpo: learn from preferred replies.
     """
 
     lr: Mapping[str, float | None]
@@ -82,5 +85,4 @@ def optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
 
 def schedule(optimizer: torch.optim.Optimizer, stage: Stage, steps: int) -> LambdaLR:
     """Linear warm-up, then down to zero at ``steps``."""
-    rates: LambdaLR = SCHEDULES[stage.schedule](optimizer, round(stage.warmup * steps), steps)
-    return rates
+    return SCHEDULES[stage.schedule](optimizer, round(stage.warmup * steps), steps)

@@ -20,7 +20,6 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_f
 
 from .model import InterleavedModel
 
-
 TOWERS = ("vision_encoder", "llm")
 
 

@@ -22,7 +22,9 @@ from .types import Batch, Example, InputError, VisionSpec
 @dataclass(frozen=True)
 class DPO:
     """beta: how dear it is to leave the model that training began with. sft: weight of the chosen replies' mean token
-    loss beside it. Ordinary conversations in the same run count like a pair each, with their mean token loss. cache: folder of reference log-probabilities.
+    loss. cache: folder of reference log-probabilities.
+
+    Ordinary conversations in the same run count like a pair each, with their mean token loss.
     """
 
     beta: float = 0.1

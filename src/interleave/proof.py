@@ -26,7 +26,7 @@ ROUGH = {"tokens": 0.0, "pixels": 1e-5}
 """Differences allowed whatever the precision: none of tokens, and of pixels what normalising in another order makes."""
 
 Trace = dict[str, Tensor]
-"""What a model computes for one prompt, in the order in which it does: tokens, pixels, every module's output, logits."""
+"""What a model computes for one prompt, in its order: tokens, pixels, every module's output, logits."""
 
 
 def prompts(lm: LM) -> dict[str, Sample]:
@@ -78,7 +78,8 @@ def trace_transformers(folder: Path, source: LM, dtype: torch.dtype) -> dict[str
     processor = AutoProcessor.from_pretrained(folder)
     processor.image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # resizes as published
     with _quiet():
-        model, report = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    model, report = loaded
     for key in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[key]:
             raise InputError(

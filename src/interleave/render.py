@@ -11,8 +11,8 @@ from .sample import Media, Sample, Turn
 from .types import IGNORE, BadSample, Example, InputError, Visual
 
 Labels = Literal["assistant", "published"]
-"""What is learned. ``assistant``: what the assistant says and how it stops. ``published``: what the released models were
-trained with, the assistant's whole turns and every token of the turn format anywhere (docs/decisions.md)."""
+"""What is learned. ``assistant``: what the assistant says and how it stops. ``published``: what the released models
+were trained with, the assistant's whole turns and every token of the turn format anywhere (docs/decisions.md)."""
 
 
 def render(

@@ -16,7 +16,7 @@ from .interfaces import ModalityAdapter
 from .model import InterleavedModel
 from .render import render
 from .sample import Sample, Turn
-from .types import Batch, Example, Visual, VisionSpec
+from .types import Batch, Example, VisionSpec, Visual
 
 VISUALS = 64
 """Visuals whose features a session keeps."""
@@ -99,7 +99,9 @@ class Session:
     def _stream(self, question: Turn | str, options: Options) -> Generator[str, None, None]:
         turn, embeds, example = self._prompt(question)
         cache = self._kept(example)
-        prompt, ids, said = example.ids.tolist(), [], ""
+        prompt: list[int] = example.ids.tolist()
+        ids: list[int] = []
+        said = ""
         mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         try:
             with closing(stream(self.model, embeds, mask, options, past_key_values=cache)) as pieces:

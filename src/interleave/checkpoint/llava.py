@@ -122,8 +122,8 @@ class Llava:
 
     def rows(self, export: Export) -> int:
         """Rows that the vocabulary must have: a token stands for a feature, <image> or <video>."""
-        known = export.shapes["llm.model.model.embed_tokens.weight"].shape[0]
-        return max(known, export.model.llm.chat.newline_id + len(self.marks))
+        there = export.shapes["llm.model.model.embed_tokens.weight"].shape[0]
+        return max(there, int(export.model.llm.chat.newline_id) + len(self.marks))
 
     def added(self, export: Export) -> dict[str, Shape]:
         """SigLIP's last norm is run by Transformers, though nothing reads what it makes."""

@@ -217,7 +217,7 @@ def settings(kinds: Mapping[str, Any]) -> dict[str, Any]:
     """The reverse of ``modalities``."""
     image, tiles = kinds.get("image", {}), kinds.get("multipatch", {})
     video = kinds.get("video", {})
-    unpad = image.get("newline", False) or tiles.get("merge") == "spatial_unpad" and bool(tiles.get("pinpoints"))
+    unpad = image.get("newline", False) or (tiles.get("merge") == "spatial_unpad" and bool(tiles.get("pinpoints")))
     found: dict[str, Any] = {"mm_patch_merge_type": "spatial_unpad" if unpad else tiles.get("merge", "flat")}
     found["image_aspect_ratio"] = image.get("fit", video.get("fit", "square"))
     if tiles.get("pinpoints"):

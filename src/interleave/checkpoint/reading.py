@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
+from ..interfaces import later_weights
 from ..registry import hint
 from ..types import InputError
 from .layout import CONFIG, Checkpoint, Layout, Native
@@ -87,7 +88,7 @@ def _config(folder: Path) -> dict[str, Any]:
 @contextmanager
 def unfilled() -> Iterator[None]:
     """Modules built inside draw no initial weights: their memory is reserved and never touched."""
-    with no_init_weights():
+    with later_weights(), no_init_weights():
         yield
 
 
@@ -110,9 +111,12 @@ def fill(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype | None = N
         state[ABSENT] = torch.zeros(wanted[ABSENT].shape, dtype=kind)
     model.load_state_dict(state, strict=False, assign=True)
     for name, owner in second.items():
-        module, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(module), leaf, model.get_parameter(owner))
+        where, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(where), leaf, model.get_parameter(owner))
     model.mean = model.mean.to(kind)
+    for part in model.children():
+        if hasattr(part, "filled"):
+            part.filled()
     return unused
 
 

@@ -154,7 +154,8 @@ def write_file(path: Path, shapes: Mapping[str, Shape], tensors: Iterator[tuple[
             assert name == given
             assert shape == Shape(tuple(tensor.shape), tensor.dtype), f"{name}: {shape} was promised"
             if tensor.numel():
-                file.write(memoryview(tensor.contiguous().view(-1).view(torch.uint8).numpy()))
+                numbers: Any = tensor.contiguous().view(-1).view(torch.uint8).numpy()
+                file.write(memoryview(numbers))
 
 
 def write_index(folder: Path, files: Mapping[str, Mapping[str, Shape]]) -> None:
