@@ -16,7 +16,7 @@ LAYERS = [
     {"media", "sample"},
     {"interfaces", "placement"},
     {"registry", "render", "collate", "attention", "loss", "lora", "model"},
-    {"generate", "parallel", "preference", "optim", "module", "data", "checkpoint", "progress"},
+    {"source", "generate", "parallel", "preference", "optim", "module", "data", "checkpoint", "progress"},
     {"build", "session"},
     {"lm"},
     {"evaluate", "proof"},
@@ -26,7 +26,7 @@ LAYERS = [
 ]
 SAME = {
     ("render", "registry"), ("model", "loss"), ("module", "parallel"), ("module", "optim"), ("data", "parallel"),
-    ("optim", "preference"), ("module", "preference"),
+    ("optim", "preference"), ("module", "preference"), ("data", "source"),
 }  # fmt: skip
 SOURCE = ROOT / "src" / "interleave"
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")

@@ -69,6 +69,7 @@ def test_a_tied_head_that_was_written_twice_comes_back(tmp_path: Path) -> None:
 def test_saving_a_loaded_model_keeps_what_it_does_not_read(tmp_path: Path) -> None:
     source = original(tmp_path / "a", **UNPAD)
     lm = il.load(source, ["modality.video.frames=3"])
+    (tmp_path / "b").mkdir()
     lm.save(tmp_path / "b")
     again = il.load(tmp_path / "b")
     assert again.config["modality"]["video"]["frames"] == 3
@@ -77,7 +78,7 @@ def test_saving_a_loaded_model_keeps_what_it_does_not_read(tmp_path: Path) -> No
         torch.testing.assert_close(again.model(again.batch([MULTI, TILES])), lm.model(batch), rtol=0, atol=0)
     convert(tmp_path / "b", tmp_path / "c", "original")
     equal(source, tmp_path / "c")
-    with pytest.raises(il.InputError, match="exists; nothing is written over it"):
+    with pytest.raises(il.InputError, match="exists and is not empty; nothing is written over it"):
         lm.save(tmp_path / "b")
 
 

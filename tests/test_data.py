@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import interleave as il
 from interleave.build import Assembly, assemble
-from interleave.data import Budget, InterleavedData, PackedLoader, Source, _Order
+from interleave.data import Budget, InterleavedData, PackedLoader, _Order
+from interleave.source import Source
 from interleave.types import Batch
 
 

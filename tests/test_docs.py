@@ -56,6 +56,6 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def test_every_module_stands_in_the_architecture_page() -> None:
-    for path in (ROOT / "src/interleave").glob("*.py"):
+    for path in (ROOT / "src/interleave").rglob("*.py"):
         if path.stem != "__init__":
             assert f"`{path.name}`" in PAGES["architecture.md"], path.name

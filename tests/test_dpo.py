@@ -19,8 +19,8 @@ import interleave as il
 from interleave.build import Assembly, assemble
 from interleave.cli import main
 from interleave.collate import collate, one_per_row
-from interleave.data import Rendering, Source
 from interleave.preference import DPO, References, preference_loss, sigmoid_loss
+from interleave.source import Rendering, Source
 from interleave.types import IGNORE, Example
 
 

@@ -148,7 +148,7 @@ def test_what_a_user_can_mend_is_one_line(tmp_path: Path) -> None:
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
     for node, message in [
         ({"name": "qwen3"}, "llm 'qwen3' needs llm.path, or llm.config with sizes for random weights"),
-        ({"name": "qwen2", "path": str(tmp_path)}, "the tokenizer has no token <|im_start|>, which the chat format"),
+        ({"name": "qwen2", "path": str(tmp_path)}, "has no token <|im_start|>, which the chat format"),
         ({"name": "gemma", "path": str(tmp_path), "tokenizer": str(tmp_path)}, "no token <bos>"),
         ({"name": "llama", "path": str(tmp_path), "chat": "lama3"}, "llm.chat is 'lama3'; known are chatml, llama3"),
         ({"name": "llama", "config": sizes, "chat": "lama3"}, "llm.chat is 'lama3'; known are chatml, llama3"),

@@ -14,11 +14,12 @@ import interleave as il
 from interleave.build import Assembly, assemble
 from interleave.checkpoint import open_checkpoint, save_config, save_weights
 from interleave.collate import collate
-from interleave.data import Budget, InterleavedData, Source
+from interleave.data import Budget, InterleavedData
 from interleave.lm import LM
 from interleave.module import LitInterleaved
 from interleave.optim import PARTS, Stage, freeze, optimizer, schedule
 from interleave.parallel import TOWERS, blocks, checkpoint_activations
+from interleave.source import Source
 from interleave.types import Batch, InputError
 
 STAGE = Stage(dict.fromkeys(PARTS, 1e-2), weight_decay=0.1, warmup=0.0)

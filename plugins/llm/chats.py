@@ -135,7 +135,7 @@ class TokenizerChat:
 def read_tokenizer(path: str) -> PreTrainedTokenizerBase:
     """Raises InputError where the folder or hub name has none."""
     loud = logging.get_verbosity()
-    logging.set_verbosity_error()  # it warns of the config beside a tokenizer, where that is of a layout it does not know
+    logging.set_verbosity_error()  # of the config beside a tokenizer, where that is in a layout it does not know
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError, TypeError) as error:

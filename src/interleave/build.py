@@ -10,12 +10,13 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from . import parallel
-from .data import Budget, InterleavedData, Rendering, Source
+from .data import Budget, InterleavedData
 from .interfaces import ModalityAdapter, Task
 from .model import InterleavedModel
 from .module import LitInterleaved
 from .optim import Stage
 from .registry import check, datasets, llms, modalities, projectors, tasks, vision_encoders
+from .source import Rendering, Source
 from .types import InputError, VisionSpec
 
 Config = Mapping[str, Any]

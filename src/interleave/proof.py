@@ -38,8 +38,10 @@ def prompts(lm: LM) -> dict[str, Sample]:
         "multipatch": [Media("multipatch", c), "\nDescribe it."],
         "video": ["Watch this: ", Media("video", [a, d]), "\nWhat happens?"],
     }
+    text = Sample([Turn("user", ["What is a lion?"])])
     alike = {kind for kind in ("multipatch", "video") if kind in lm.adapters and _plain(lm, shown[kind], kind)}
-    return {k: Sample([Turn("user", content)]) for k, content in shown.items() if k in lm.adapters.keys() - alike}
+    chosen = {k: Sample([Turn("user", content)]) for k, content in shown.items() if k in lm.adapters.keys() - alike}
+    return chosen or {"text": text}
 
 
 def _plain(lm: LM, content: list[str | Media], kind: str) -> bool:

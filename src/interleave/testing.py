@@ -15,12 +15,12 @@ from transformers import PreTrainedModel
 from .attention import segments
 from .build import assemble
 from .collate import collate, one_per_row
-from .data import Source
 from .generate import generate
 from .interfaces import Dataset, LanguageModel, Projector, Task, VisionEncoder
 from .registry import GROUPS, llms, modalities, projectors, vision_encoders
 from .render import render
 from .sample import Media, Sample, Turn
+from .source import Source
 from .types import NEWLINE, InputError, VisionSpec
 
 LONGEST_WINDOW = 256
@@ -92,7 +92,7 @@ def check_llm(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     assert fulfils(llm, LanguageModel)
     _check_blocks(llm)
     chat = llm.chat
-    assert len(chat.encode(NEWLINE, special=True)) == 1, "the learned separator is one vocabulary row"
+    assert len(chat.encode(NEWLINE, special=True)) == 1, "the learned separator is one token"
     assert chat.encode(NEWLINE, special=True) != chat.encode(NEWLINE, special=False)
     assert chat.decode(chat.encode("Grüße, 世界", special=False)) == "Grüße, 世界"
     _check_portable(llm, lambda options: llms.build({**node, **options}))

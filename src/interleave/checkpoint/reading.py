@@ -18,7 +18,8 @@ from ..interfaces import later_weights
 from ..registry import hint
 from ..types import InputError
 from .layout import CONFIG, Checkpoint, Layout, Native
-from .llava import Llava, LlavaOnevision
+from .llava import Llava
+from .onevision import LlavaOnevision
 from .original import Original
 from .tensors import Tensors
 
@@ -115,8 +116,9 @@ def fill(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype | None = N
         setattr(model.get_submodule(where), leaf, model.get_parameter(owner))
     model.mean = model.mean.to(kind)
     for part in model.children():
-        if hasattr(part, "filled"):
-            part.filled()
+        tried: Any = getattr(part, "filled", None)
+        if tried:
+            tried()
     return unused
 
 

@@ -22,8 +22,10 @@ from .tensors import SINGLES, Shape, write_file
 @contextmanager
 def beside(folder: Path) -> Iterator[Path]:
     """A folder to write into that becomes ``folder`` when all went well, and vanishes where it did not."""
-    if folder.exists():
-        raise InputError(f"{folder} exists; nothing is written over it: give another name or remove it")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(
+            f"{folder} exists and is not empty; nothing is written over it: give another name or remove it"
+        )
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
