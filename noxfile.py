@@ -84,7 +84,7 @@ def seeds(session: nox.Session) -> None:
 
 @nox.session
 def bugs(session: nox.Session) -> None:
-    """Eight bugs put in on purpose: each must turn a test red."""
+    """Bugs put in on purpose, one at a time: each must turn a test red."""
     install(session)
     python(session, "tests/bugs.py")
 

@@ -1,4 +1,4 @@
-"""Eight bugs that multimodal training code really has, put in one at a time: each must turn a test red.
+"""Bugs that multimodal training code really has, put in one at a time: each must turn a test red.
 
 python tests/bugs.py
 """
@@ -42,11 +42,41 @@ BUGS = [
     ),
     Bug(
         "special tokens allowed in user text", "interleave/render.py",
-        "self.add(part, learn, special=False)", "self.add(part, learn)", "test_render.py",
+        "self.chat.encode(text, special=False)", "self.chat.encode(text, special=True)", "test_render.py",
     ),
     Bug(
         "end of turn not learned", "interleave/render.py",
-        "self.add(self.chat.close(turn.role), learn)", "self.add(self.chat.close(turn.role))", "test_render.py",
+        "self.template(self.chat.close(turn.role), learn)", "self.template(self.chat.close(turn.role))",
+        "test_render.py",
+    ),
+    Bug(
+        "format tokens not learned where the published models did", "interleave/render.py",
+        "labels = torch.where(of_format, ids, labels)", "pass", "test_render.py",
+    ),
+    Bug(
+        "newline lost", "interleave_plugins/llm/causal.py",
+        "torch.where(separator[..., None], self.newline.to(rows.dtype), rows)", "rows", "test_checkpoint.py",
+    ),
+    Bug(
+        "tied weights lost on import", "interleave/checkpoint/reading.py",
+        "in second.items():\n        where", "in ():\n        where", "test_checkpoint.py",
+    ),
+    Bug(
+        "columns and rows of pinpoints swapped", "interleave/checkpoint/onevision.py",
+        "[[width, height] for height, width in", "[[width, height] for width, height in", "test_checkpoint.py",
+    ),
+    Bug("cache not cut", "interleave/session.py", "if surplus > 0:", "if surplus > 10**6:", "test_generate.py"),
+    Bug(
+        "half characters streamed", "interleave/generate.py", "text = text.rstrip(HALF)", "pass", "test_generate.py",
+    ),
+    Bug("adapters merged without their scale", "interleave/lora.py", " * lora.scale", "", "test_lora.py"),
+    Bug(
+        "reference of the rejected reply forgotten", "interleave/preference.py",
+        "(rejected - reference[:, 1])", "rejected", "test_dpo.py",
+    ),
+    Bug(
+        "an export that nobody compares", "interleave/proof.py", "if different:", "if not different and 0:",
+        "test_convert.py",
     ),
     Bug(
         "loss divided per micro-batch", "interleave/module.py",

@@ -111,3 +111,59 @@ def test_the_qwen_system_turn_comes_unless_there_is_one() -> None:
 def test_examples_are_long_tensors(assembly: Assembly) -> None:
     (example,) = rendered(assembly, [talk("hi")])
     assert {t.dtype for t in (example.ids, example.labels, example.slots)} == {torch.long}
+
+
+def test_published_labels_are_the_assistants_turns_and_the_format_anywhere() -> None:
+    """With a tokenizer of bytes every character can be told from the text itself."""
+    assembly = with_llm("qwen2")
+    chat = assembly.model.llm.chat
+    sample = il.Sample([il.Turn("user", ["a\nb"]), il.Turn("assistant", ["c"])])
+    example = render(sample, assembly.adapters, chat, labels="published")
+    start, end = (chat.known(token) for token in ("<|im_start|>", "<|im_end|>"))
+    expected: list[int] = []
+    for role, text in (("system", "You are a helpful assistant."), ("user", "a\nb"), ("assistant", "c")):
+        letters = chat.encode(f"{role}\n{text}", special=False)
+        line = chat.encode("\n", special=False)[0]
+        learned = [x if role == "assistant" or x == line else IGNORE for x in letters]
+        expected += [start, *learned, end, line]
+    assert example.labels.tolist() == expected
+    assert example.ids[example.labels == IGNORE].tolist() != []
+
+
+def test_published_rendering_puts_a_turns_only_visual_in_front() -> None:
+    assembly = with_llm("qwen2")
+    chat = assembly.model.llm.chat
+    picture = il.Media("image", assembly.adapters["image"].example())
+    moved = il.Sample([il.Turn("user", ["See ", picture, " there. "]), il.Turn("assistant", ["c"])])
+    placed = il.Sample([il.Turn("user", [picture, "\nSee  there."]), il.Turn("assistant", ["c"])])
+    both = il.Sample([il.Turn("user", ["See ", picture, " and ", picture]), il.Turn("assistant", ["c"])])
+    ids = {
+        labels: [render(s, assembly.adapters, chat, labels=labels).ids.tolist() for s in (moved, placed, both)]
+        for labels in ("assistant", "published")
+    }
+    assert ids["published"][0] == ids["published"][1] == ids["assistant"][1]
+    assert ids["assistant"][0] != ids["assistant"][1], "the data's place is kept where nothing else is asked"
+    assert ids["published"][2] == ids["assistant"][2], "several visuals stay where they are"
+
+
+def test_a_header_and_its_first_words_are_one_text_unless_only_one_is_learned() -> None:
+    """A tokenizer that merges two line breaks merges that of the header with that of the text."""
+    from interleave_plugins.llm.chats import FORMATS, TokenizerChat
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {c: i for i, c in enumerate([*alphabet, "ĊĊ"])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[("Ċ", "Ċ")]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]})
+    chat = TokenizerChat(tokenizer, FORMATS["chatml"])
+    turns = [il.Turn("user", ["\nq"]), il.Turn("assistant", ["\na"])]
+    double = vocabulary["ĊĊ"]
+    asked, published = (render(il.Sample(turns), {}, chat, labels=x).ids.tolist() for x in ("assistant", "published"))
+    assert asked.count(double) == 1, "in the user's turn"
+    assert published.count(double) == 2
+    prompt = render(il.Sample(turns[:1]), {}, chat, reply=True).ids.tolist()
+    assert asked[: len(prompt)] == prompt
