@@ -9,6 +9,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaOnevisionConfig,
@@ -29,7 +31,7 @@ VISION: dict[str, Any] = {
     "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": SIZE,
     "patch_size": PATCH,
 }  # fmt: skip
-PINPOINTS = [[42, 84], [84, 42], [84, 84], [126, 42], [42, 126]]
+PINPOINTS = [[42, 84], [84, 84], [42, 126]]  # not the same with width and height swapped
 
 
 def tokenizer(*more: str, without: str = "") -> PreTrainedTokenizerFast:
@@ -113,6 +115,21 @@ def llava(folder: Path, tied: bool = False) -> LlavaForConditionalGeneration:
     config = LlavaConfig(
         vision_config=vision, text_config=text, vision_feature_layer=-1, vision_feature_select_strategy="full",
         image_token_index=tokens.convert_tokens_to_ids("<image>"), tie_word_embeddings=tied,
+    )  # fmt: skip
+    model = _randomly(LlavaForConditionalGeneration(config))
+    model.save_pretrained(folder)
+    tokens.save_pretrained(folder)
+    return model
+
+
+def llava_15(folder: Path) -> LlavaForConditionalGeneration:
+    """As llava-hf/llava-1.5-7b-hf: CLIP, the layer before the last without its class token, Llama, Vicuna's turns."""
+    shape = {k: v for k, v in TEXT.items() if k != "vocab_size"}
+    tokens = tokenizer("<s>", "</s>", "<image>")
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**VISION), text_config=LlamaConfig(**shape, vocab_size=280),
+        vision_feature_layer=-2, vision_feature_select_strategy="default",
+        image_token_index=tokens.convert_tokens_to_ids("<image>"),
     )  # fmt: skip
     model = _randomly(LlavaForConditionalGeneration(config))
     model.save_pretrained(folder)

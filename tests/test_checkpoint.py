@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published import SIZE, llava, onevision, original, tokenizer, write
+from published import SIZE, llava, llava_15, onevision, original, tokenizer, write
 from safetensors.torch import load_file, save_file
 
 import interleave as il
@@ -47,6 +47,17 @@ def as_transformers(batch: Batch, lm: il.LM, image: int, video: int = -1) -> dic
 def test_llava_gives_the_logits_of_transformers(sample: il.Sample, tied: bool, tmp_path: Path) -> None:
     theirs = llava(tmp_path / "hf", tied)
     lm = il.load(tmp_path / "hf")
+    batch = lm.batch([sample])
+    with torch.no_grad():
+        expected = theirs(**as_transformers(batch, lm, theirs.config.image_token_id)).logits
+        torch.testing.assert_close(lm.model(batch), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("sample", [MULTI, VIDEO], ids=["multi-image", "video"])
+def test_llava_of_clip_and_llama_gives_the_logits_of_transformers(sample: il.Sample, tmp_path: Path) -> None:
+    theirs = llava_15(tmp_path / "hf")
+    lm = il.load(tmp_path / "hf")
+    assert lm.model.llm.chat.open("user") == "USER: "
     batch = lm.batch([sample])
     with torch.no_grad():
         expected = theirs(**as_transformers(batch, lm, theirs.config.image_token_id)).logits

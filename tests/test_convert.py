@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_config
-from published import PINPOINTS, llava, onevision, original
+from published import PINPOINTS, llava, llava_15, onevision, original
 from safetensors.torch import load_file, save_file
 from test_checkpoint import MULTI, TILES, VIDEO, as_transformers, picture
 from transformers import AutoProcessor, LlavaForConditionalGeneration, LlavaOnevisionForConditionalGeneration
@@ -53,6 +53,15 @@ def test_llava_to_native_and_back_is_bit_exact(tied: bool, tmp_path: Path) -> No
     convert(tmp_path / "b", tmp_path / "c", "llava")
     first = {LAYOUTS["llava"].to_native(k): v for k, v in tensors(tmp_path / "a").items()}
     second = {LAYOUTS["llava"].to_native(k): v for k, v in tensors(tmp_path / "c").items()}
+    assert first.keys() == second.keys()
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_clip_and_llama_go_to_native_and_back(tmp_path: Path) -> None:
+    llava_15(tmp_path / "a")
+    convert(tmp_path / "a", tmp_path / "b", "native")
+    assert convert(tmp_path / "b", tmp_path / "c", "llava") < 1e-4
+    first, second = ({LAYOUTS["llava"].to_native(k): v for k, v in tensors(tmp_path / f).items()} for f in "ac")
     assert first.keys() == second.keys()
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
@@ -137,8 +146,18 @@ def test_a_model_of_a_run_goes_out_with_rows_added_for_its_placeholder(tmp_path:
     torch.manual_seed(0)
     il.LM(assemble(config), config).save(tmp_path / "run")
     assert convert(tmp_path / "run", tmp_path / "out", "llava") < 1e-4
+    asked = il.Sample([il.Turn("user", [il.Media("image", picture(16, 16)), "hi"])])
+    assert torch.equal(*(il.load(tmp_path / name).batch([asked], reply=True).ids for name in ("run", "out")))
     before, after = (il.load(tmp_path / name).model.llm for name in ("run", "out"))
     assert after.model.lm_head.out_features == before.model.lm_head.out_features + 1
+
+
+def test_the_original_layout_takes_only_models_that_speak_as_it_does(tmp_path: Path) -> None:
+    il.LM(assemble(small_config()), small_config()).save(tmp_path / "run")
+    with pytest.raises(
+        il.InputError, match="original cannot hold llm: it speaks ChatML, and the turns of this model are"
+    ):
+        convert(tmp_path / "run", tmp_path / "out", "original")
 
 
 def test_a_resampler_is_refused_and_cannot_be_dropped(tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ PREFIXES = (
 """Prefixes as Transformers 4.43, 4.52 and 5 write them."""
 ENCODERS = {"siglip_vision_model": "siglip", "clip_vision_model": "clip"}
 KINDS = ("image", "multipatch", "video", "scene3d")
-NAMED = ("qwen2", "qwen3", "llama")
 NOT_SHAPE = set(PretrainedConfig().to_dict()) | {"use_cache"}
 """What every config of Transformers holds beside the shape."""
 
@@ -62,11 +61,10 @@ class Llava:
             full = described.vision_feature_select_strategy == "full"
             encoder["feature"] = "cls_patch" if full else "patch"
         tied = {"tie_word_embeddings": described.tie_word_embeddings}
-        named = text.model_type if text.model_type in NAMED and _speaks(folder, text.model_type) else "auto"
         return {
             "vision_encoder": {**encoder, "config": _plain(vision)},
             "projector": {"name": "mlp", "depth": 2},
-            "llm": {"name": named, "config": {**_plain(text), **tied}, "tokenizer": str(folder)},
+            "llm": {**_speaker(folder, text.model_type), "config": {**_plain(text), **tied}, "tokenizer": str(folder)},
             "modality": self.modalities(folder, described),
         }
 
@@ -215,10 +213,15 @@ def template(chat: Any) -> str:
     )
 
 
-def _speaks(folder: Path, kind: str) -> bool:
-    """Whether the tokenizer has the tokens of the turn format that the language model's part takes for granted."""
+def _speaker(folder: Path, kind: str) -> dict[str, Any]:
+    """The language model's part, by the tokens of the turn formats that the tokenizer has."""
     files = [folder / name for name in ("tokenizer.json", "tokenizer_config.json", "added_tokens.json")]
-    return kind == "llama" or any("<|im_start|>" in f.read_text(encoding="utf-8") for f in files if f.is_file())
+    words = "".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+    if kind in ("qwen2", "qwen3") and "<|im_start|>" in words:
+        return {"name": kind}
+    if kind == "llama":  # LLaVA on Llama 1 and 2 speaks as Vicuna does
+        return {"name": kind, "chat": None if "<|start_header_id|>" in words else "vicuna"}
+    return {"name": "auto", "chat": "template" if kind == "qwen2" else None}
 
 
 def _for_old_readers(path: Path, dtype: str) -> None:

@@ -77,6 +77,8 @@ class Original:
             found["projector"] = f"it is written here with mlp and linear projectors, not {parts['projector']['name']}"
         if text_type(model.llm) != "qwen2":
             found["llm"] = f"it holds Qwen2 models, not {parts['llm']['name']}"
+        elif not model.llm.chat.open("user").startswith("<|im_start|>"):
+            found["llm"] = f"it speaks ChatML, and the turns of this model are {model.llm.chat.open('user')}..."
         kinds = parts["modality"]
         if len({kind.get("fit", "square") for kind in kinds.values()}) > 1:
             found["fit"] = "one image_aspect_ratio serves all visuals, and the modalities differ in fit"
