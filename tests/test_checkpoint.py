@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from published import SIZE, llava, llava_15, onevision, original, tokenizer, write
+from published import SIZE, TEXT, VISION, llava, llava_15, onevision, original, tokenizer, write
 from safetensors.torch import load_file, save_file
+from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
 import interleave as il
 from interleave.types import Batch
@@ -214,6 +215,27 @@ def test_no_folder_and_no_model_are_said(tmp_path: Path) -> None:
         il.load(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("vision_encoder: [", "config.yaml cannot be read"), ("llm: {}", "config.yaml describes no vision_encoder")],
+)
+def test_a_run_with_a_broken_config_is_said(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(il.InputError, match=said):
+        il.load(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["vision_config", "text_config"])
+def test_a_config_of_transformers_that_describes_no_model_is_said(part: str, tmp_path: Path) -> None:
+    llava(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, part: {**config[part], "hidden_size": "wide"}}))
+    with pytest.raises(il.InputError, match=r"config\.json describes no llava model: .*hidden_size") as caught:
+        il.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_projector_alone_asks_for_the_rest_and_takes_it(tmp_path: Path) -> None:
     folder = original(tmp_path / "m")
     state = load_file(folder / "model.safetensors")
@@ -223,6 +245,13 @@ def test_a_projector_alone_asks_for_the_rest_and_takes_it(tmp_path: Path) -> Non
         il.InputError, match=r"lacks .*; it holds nothing of the vision_encoder: give vision_encoder\.path"
     ):
         il.load(folder)
+    text = Qwen2ForCausalLM(Qwen2Config(**TEXT, rope_theta=1e6)).eval()
+    text.save_pretrained(tmp_path / "text")
+    SiglipVisionModel(SiglipVisionConfig(**VISION)).save_pretrained(tmp_path / "vision")
+    lm = il.load(folder, [f"llm.path={tmp_path}/text", f"vision_encoder.path={tmp_path}/vision"])
+    assert torch.equal(lm.model.projector[0].weight, state["model.mm_projector.0.weight"])
+    assert torch.equal(lm.model.llm.model.lm_head.weight, text.lm_head.weight)
+    assert torch.isfinite(lm.model(lm.batch([MULTI]))).all()
 
 
 def test_the_size_of_a_view_comes_from_the_checkpoint(tmp_path: Path) -> None:

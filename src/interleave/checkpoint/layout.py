@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from transformers import AutoConfig
+from yaml import YAMLError
 
 from ..model import InterleavedModel
 from ..types import InputError
@@ -15,6 +17,7 @@ from .tensors import Shape, Tensors
 
 CONFIG, TOKENIZER, UNUSED = "config.yaml", "tokenizer", "unused."
 
+GROUPS = ("vision_encoder", "projector", "llm", "modality")
 Parts = dict[str, Any]
 """The config nodes that ``build.assemble`` takes, by group."""
 
@@ -50,7 +53,7 @@ class Layout(Protocol):
     def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
         """By ``config.json``, empty where there is none."""
 
-    def parts(self, folder: Path, config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Parts:
+    def parts(self, folder: Path, config: Mapping[str, Any]) -> Parts:
         """Raises InputError where the layout says what the program has no part for."""
 
     def to_native(self, name: str) -> str | None:
@@ -86,7 +89,7 @@ class Native:
     def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
         return (folder / CONFIG).is_file()
 
-    def parts(self, folder: Path, config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Parts:
+    def parts(self, folder: Path, config: Mapping[str, Any]) -> Parts:
         parts = load_config(folder)
         if parts["llm"].get("tokenizer") == TOKENIZER:
             parts["llm"]["tokenizer"] = str(folder / TOKENIZER)
@@ -119,7 +122,13 @@ def load_config(folder: Path) -> Parts:
     path = folder / CONFIG
     if not path.is_file():
         raise InputError(f"{folder} is not a run: it has no {CONFIG}; give the folder that training printed")
-    config = OmegaConf.to_container(OmegaConf.load(path))
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    missing = [group for group in GROUPS if not isinstance(config, dict) or not isinstance(config.get(group), dict)]
+    if missing:
+        raise InputError(f"{path} describes no {missing[0]}; a run's config has {', '.join(GROUPS)}")
     assert isinstance(config, dict)
     return {str(k): v for k, v in config.items()}
 

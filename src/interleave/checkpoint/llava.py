@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     GenerationConfig,
     LlavaConfig,
@@ -48,8 +49,8 @@ class Llava:
     def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
         return config.get("model_type") == self.model_type
 
-    def parts(self, folder: Path, config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Parts:
-        described = self.config_class(**config)
+    def parts(self, folder: Path, config: Mapping[str, Any]) -> Parts:
+        described = self.described(folder, config)
         vision, text = described.vision_config, described.text_config
         known(folder, "vision_config.model_type", vision.model_type, tuple(ENCODERS))
         known(folder, "projector_hidden_act", described.projector_hidden_act, ("gelu",))
@@ -67,6 +68,13 @@ class Llava:
             "llm": {**_speaker(folder, text.model_type), "config": {**_plain(text), **tied}, "tokenizer": str(folder)},
             "modality": self.modalities(folder, described),
         }
+
+    def described(self, folder: Path, config: Mapping[str, Any]) -> Any:
+        try:
+            return self.config_class(**config)
+        except (StrictDataclassError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{folder / 'config.json'} describes no {self.model_type} model: {reason}") from None
 
     def modalities(self, folder: Path, described: Any) -> dict[str, Any]:
         files = [folder / name for name in ("preprocessor_config.json", "processor_config.json")]

@@ -39,7 +39,7 @@ class Original:
     def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
         return config.get("model_type") == "llava_qwen"
 
-    def parts(self, folder: Path, config: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Parts:
+    def parts(self, folder: Path, config: Mapping[str, Any]) -> Parts:
         llm = {key: config[key] for key in LLM_KEYS if key in config}
         llm["rope_parameters"] = _rope(config)
         return {

@@ -49,7 +49,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             f"{folder / 'config.json'}: model_type {config.get('model_type')!r} is unknown; known: {known}"
         )
     layout = found[0]
-    tensors = Tensors(folder)
+    parts, tensors = layout.parts(folder, config), Tensors(folder)
     names: dict[str, str] = {}
     for name, file in tensors.file_of.items():
         if name.endswith(BUFFERS):
@@ -58,7 +58,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         if native is None:
             raise InputError(f"{file} holds {name}, which is no tensor of the {layout.name} layout")
         names[native] = name
-    return Checkpoint(layout, folder, layout.parts(folder, config, tensors.shapes), tensors, names)
+    return Checkpoint(layout, folder, parts, tensors, names)
 
 
 def _local(path: str | Path) -> Path:
