@@ -1,6 +1,6 @@
 """Annotation files in the form of LLaVA and M4-Instruct."""
 
-from interleave import Dataset, Sample, datasets, read_json
+from interleave import Dataset, Preference, Sample, datasets, read_json
 
 
 @datasets.register("llava_json")
@@ -28,8 +28,8 @@ class LlavaJson(Dataset):
     def __len__(self) -> int:
         return len(self.all)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Sample | Preference:
         return Sample.from_llava(self.all[index], self.media, self.kinds)
 
     def validation(self) -> Dataset | None:
-        return LlavaJson(self.validation_path, self.media, **self.kinds) if self.validation_path else None
+        return type(self)(self.validation_path, self.media, **self.kinds) if self.validation_path else None

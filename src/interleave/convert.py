@@ -47,7 +47,7 @@ def convert(source: str | Path, target: str | Path, to: str, drop: Sequence[str]
     unused = unread(model, checkpoint)
     shapes = {native: checkpoint.tensors.shapes[name] for native, name in checkpoint.names.items()}
     export = Export(model, complete(checkpoint.parts), shapes)
-    export = replace(export, parts=held(layout, export, drop))
+    export = replace(export, parts=reduced(layout, export, drop))
     with beside(Path(target)) as folder:
         write_weights(checkpoint, export, layout, set(unused), folder)
         layout.describe(export, folder)
@@ -60,7 +60,7 @@ def complete(parts: Mapping[str, Any]) -> dict[str, Any]:
     return {**parts, "modality": kinds}
 
 
-def held(layout: Layout, export: Export, drop: Sequence[str]) -> dict[str, Any]:
+def reduced(layout: Layout, export: Export, drop: Sequence[str]) -> dict[str, Any]:
     """The config nodes as the layout can hold them. Raises InputError for what would be lost and was not named."""
     refused = layout.refuses(export)
     for name in drop:
@@ -77,12 +77,13 @@ def held(layout: Layout, export: Export, drop: Sequence[str]) -> dict[str, Any]:
 
 def write_weights(checkpoint: Checkpoint, export: Export, layout: Layout, unused: set[str], folder: Path) -> None:
     """File after file, tensor after tensor, under the layout's names."""
-    targets: dict[Path, dict[str, str]] = {file: {} for file in checkpoint.tensors.files}
-    for native, name in checkpoint.names.items():
-        target = layout.from_native(native, native not in unused)
-        if target is not None:
-            targets[checkpoint.tensors.file_of[name]][name] = target
-    written = [names for names in targets.values() if names]
+    targets = {
+        name: target
+        for native, name in checkpoint.names.items()
+        if (target := layout.from_native(native, native not in unused)) is not None
+    }
+    held = [[n for n in checkpoint.tensors.of(file) if n in targets] for file in checkpoint.tensors.files]
+    written = [{name: targets[name] for name in names} for names in held if names]
     added, files = layout.added(export), {}
     for number, names in enumerate(written, start=1):
         last = number == len(written)

@@ -51,7 +51,7 @@ class LM:
         """What the model says next in each conversation.
 
         generation: in the terms of Transformers' ``generate``: max_new_tokens, num_beams, temperature, top_p, top_k,
-        repetition_penalty, stop_strings, ...; and ``seed``. Greedy unless one of the three in the middle is given.
+        repetition_penalty, stop_strings, ...; and ``seed``. Greedy unless temperature, top_p or top_k is given.
         """
         return generate(self.model, self.batch(samples, reply=True), **generation)
 

@@ -87,7 +87,7 @@ class Session:
         if options.given.get("num_beams", 1) > 1:  # beams spread the cache over their rows
             turn, embeds, _ = self._prompt(question)
             with evaluating(self.model):
-                ids = respond(self.model, embeds, torch.ones(embeds.shape[:2], dtype=torch.long), options)[0].tolist()
+                ids = respond(self.model, embeds, _everything(embeds), options)[0].tolist()
             self._forget()
             return self._said(turn, decoded(self.model.llm.chat, ids, options.stops))
         return "".join(self._stream(question, options))
@@ -102,9 +102,8 @@ class Session:
         prompt: list[int] = example.ids.tolist()
         ids: list[int] = []
         said = ""
-        mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         try:
-            with closing(stream(self.model, embeds, mask, options, past_key_values=cache)) as pieces:
+            with closing(stream(self.model, embeds, _everything(embeds), options, past_key_values=cache)) as pieces:
                 for piece, ids in pieces:  # noqa: B007, they are read below
                     said += piece
                     yield piece
@@ -149,3 +148,8 @@ class Session:
     def _said(self, turn: Turn, text: str) -> str:
         self.turns += [turn, Turn("assistant", [text])]
         return text
+
+
+def _everything(embeds: Tensor) -> Tensor:
+    """The mask (1, T) of a prompt without padding."""
+    return torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)

@@ -26,6 +26,8 @@ from .tensors import Tensors
 LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (Native(), Original(), Llava(), LlavaOnevision())}
 BUFFERS = ("position_ids", "rotary_emb.inv_freq")
 """Written by old code, and no weights."""
+ABOVE = re.compile(r"vision_encoder\.(layers\.\d+|post_layernorm|layernorm|head)\.")
+"""What a vision tower has above the layer that is read."""
 ABSENT = "llm.newline"
 """Layouts without a separator do not hold it; it begins at zero."""
 
@@ -99,9 +101,6 @@ def fill(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype | None = N
     dtype: of the weights; None keeps that of the language model's embeddings. Returns the tensors that the model does
     not read, native name -> the file's. Raises InputError naming file, tensor and expectation.
     """
-    for module in model.modules():
-        if isinstance(module, PreTrainedModel):
-            module.tie_weights()
     unused = unread(model, checkpoint)
     wanted, second = model.state_dict(), aliases(model)
     _check(wanted, set(second), unused, checkpoint)
@@ -125,12 +124,16 @@ def fill(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype | None = N
 def unread(model: nn.Module, checkpoint: Checkpoint) -> dict[str, str]:
     """Tensors that the model has no use for: layers and norms above the one that is read, the copy of a tied head.
 
-    Raises InputError for any other that the model does not have.
+    Ties the weights of ``model``, which ``unfilled`` leaves undone. Raises InputError for any other that the model does
+    not have.
     """
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.tie_weights()
     wanted, second = model.state_dict(), aliases(model)
     left = {}
     for native, foreign in checkpoint.names.items():
-        if native in second or (native not in wanted and native.startswith("vision_encoder.")):
+        if native in second or (native not in wanted and ABOVE.match(native)):
             left[native] = foreign
         elif native not in wanted:
             file = checkpoint.tensors.file_of[foreign]
