@@ -15,15 +15,17 @@ pytestmark = [
 ]
 
 
+@pytest.mark.parametrize("window", [None, 16])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_the_varlen_kernel_equals_sdpa_per_document(groups: int) -> None:
+def test_the_varlen_kernel_equals_sdpa_per_document(groups: int, window: int | None) -> None:
     torch.manual_seed(0)
     document = torch.tensor([[1] * 70 + [2] * 40 + [0] * 18, [1] * 128], device="cuda")
     query = torch.randn(2, 8, 128, 32, device="cuda", dtype=torch.bfloat16)
     key, value = (torch.randn(2, 8 // groups, 128, 32, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     module = torch.nn.Module()
-    fast, _ = attend(module, query, key, value, None, segments(document), scaling=32**-0.5)
-    exact, _ = attend(module, query.float(), key.float(), value.float(), None, segments(document), scaling=32**-0.5)
+    options = {"scaling": 32**-0.5, "sliding_window": window}
+    fast, _ = attend(module, query, key, value, None, segments(document), **options)
+    exact, _ = attend(module, query.float(), key.float(), value.float(), None, segments(document), **options)
     real = document > 0
     torch.testing.assert_close(fast.float()[real], exact[real], rtol=2e-2, atol=2e-2)
 
