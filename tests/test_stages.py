@@ -1,19 +1,22 @@
 """Stages as configs: what learns, how fast, from which weights on."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import ROOT, small_config
+from PIL import Image
 from published import original
 
 import interleave as il
-from interleave.build import assemble, build_module
+from interleave.build import assemble, build_data, build_module
 from interleave.cli import main
 from interleave.compose import compose
 from interleave.optim import freeze, optimizer, parts, schedule
 from interleave.train import parts_table
+from interleave.types import Example
 
 STAGES = sorted(p.stem for p in (ROOT / "conf" / "stage").glob("*.yaml"))
 EXPECTED: dict[str, dict[str, float | None]] = {
@@ -109,3 +112,28 @@ def test_a_run_starts_from_published_weights_and_chains(tmp_path: Path, capsys: 
     changed = {name.partition(".")[0] for name, t in one.model.state_dict().items() if not torch.equal(t, two[name])}
     assert changed == {"projector", "llm"}
     assert "frozen" in capsys.readouterr().out
+
+
+def test_labels_and_placement_reach_what_is_trained_on(tmp_path: Path) -> None:
+    """The same pictures and words: learned in two ways, and asked with visuals in their places or in front."""
+    turns = [{"from": "human", "value": "First <image> then <image>."}, {"from": "gpt", "value": "ok"}]
+    records = [{"id": str(i), "image": ["a.png", "b.png"], "conversations": turns} for i in range(8)]
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (20, 20), colour).save(tmp_path / f"{name}.png")
+    (tmp_path / "r.json").write_text(json.dumps(records))
+    files = [f"dataset.llava_json.path={tmp_path}/r.json", f"dataset.llava_json.media={tmp_path}"]
+
+    def examples(*overrides: str) -> list[Example]:
+        config = compose("train", ["dataset=[llava_json]", *files, *overrides])
+        source = build_data(config, assemble({**config, **small_config()})).train.source
+        return [e for e in map(source.example, range(len(records))) if isinstance(e, Example)]
+
+    plain, published = examples()[0], examples("data.labels=published")[0]
+    assert (published.labels >= 0).sum() > (plain.labels >= 0).sum()
+    first = [int(e.slots[0]) for e in examples("data.placement=front")]
+    assert all(at < int(plain.slots[0]) for at in first)
+    mixed = [int(e.slots[0]) for e in examples("data.placement=mixed", "data.front=0.5")]
+    assert {*mixed} == {int(plain.slots[0]), first[0]}
+    assert [int(e.slots[0]) for e in examples("data.placement=mixed", "data.front=0.5")] == mixed
+    with pytest.raises(il.InputError, match=r"data\.placement is 'behind'"):
+        examples("data.placement=behind")
