@@ -15,8 +15,11 @@ LAYERS = [
     {"types"},
     {"media", "sample"},
     {"interfaces", "placement"},
-    {"registry", "render", "collate", "attention", "loss", "lora", "model"},
-    {"source", "generate", "parallel", "preference", "optim", "module", "data", "checkpoint", "progress"},
+    {"registry", "render", "collate", "attention", "loss", "lora", "model", "mixture", "ledger"},
+    {"fitting", "generate", "parallel", "preference", "optim", "module", "checkpoint", "progress"},
+    {"source"},
+    {"loader"},
+    {"data"},
     {"build", "session"},
     {"lm"},
     {"evaluate", "proof"},
@@ -26,7 +29,7 @@ LAYERS = [
 ]
 SAME = {
     ("render", "registry"), ("model", "loss"), ("module", "parallel"), ("module", "optim"), ("data", "parallel"),
-    ("optim", "preference"), ("module", "preference"), ("data", "source"),
+    ("optim", "preference"), ("module", "preference"),
 }  # fmt: skip
 SOURCE = ROOT / "src" / "interleave"
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")

@@ -204,7 +204,7 @@ def test_a_run_prefers_what_was_preferred_and_uses_its_references_again(
     assert main([*arguments, f"run={tmp_path}/run"]) == 0
     said = capsys.readouterr()
     assert "references: 5 computed" in said.err
-    assert "1 samples skipped: 1 no reply" in said.out
+    assert "1 sample lost: 1 no reply" in said.out
     with (tmp_path / "run/metrics/version_0/metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["dpo/margin"]]
     assert float(rows[0]["dpo/margin"]) == pytest.approx(0, abs=1e-4)

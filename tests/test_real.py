@@ -38,9 +38,9 @@ def test_real_records_train_and_are_learned_by_heart(
     assert losses[-1] < 0.1
     said = capsys.readouterr().out
     if name == "annotations":
-        assert "1 samples skipped: 1 placeholders" in said
+        assert "1 sample lost: 1 placeholders" in said
     else:
-        assert "skipped" not in said
+        assert "lost" not in said
         (first, *_) = il.read_json(folder / f"{name}.json")
         sample = il.Sample.from_llava(first, shared / "media", reply=True)
         truth = first["conversations"][-1]["value"]

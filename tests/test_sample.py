@@ -83,7 +83,7 @@ def test_the_real_bad_records_are_all_found(shared: Path) -> None:
     from conftest import small_config
 
     from interleave.build import assemble
-    from interleave.data import Source
+    from interleave.source import Source
 
     folder = shared / "data" / "m4_real_mini"
     dataset = il.datasets.build(
@@ -91,7 +91,7 @@ def test_the_real_bad_records_are_all_found(shared: Path) -> None:
     )
     assembly = assemble(small_config())
     source = Source({"broken": dataset}, assembly.adapters, assembly.model.llm.chat, assembly.vision)
-    *bad, good = (source.example(i) for i in range(len(dataset)))
+    *bad, good = (source.example("broken", i) for i in range(len(dataset)))
     assert [b.reason for b in bad if isinstance(b, il.BadSample)] == [
         "missing file", "broken image", "not an image", "placeholders", "path outside media", "empty answer",
         "placeholders", "unknown role", "broken video",

@@ -126,7 +126,7 @@ def test_labels_and_placement_reach_what_is_trained_on(tmp_path: Path) -> None:
     def examples(*overrides: str) -> list[Example]:
         config = compose("train", ["dataset=[llava_json]", *files, *overrides])
         source = build_data(config, assemble({**config, **small_config()})).train.source
-        return [e for e in map(source.example, range(len(records))) if isinstance(e, Example)]
+        return [e for e in (source.example("llava_json", i) for i in range(len(records))) if isinstance(e, Example)]
 
     plain, published = examples()[0], examples("data.labels=published")[0]
     assert (published.labels >= 0).sum() > (plain.labels >= 0).sum()

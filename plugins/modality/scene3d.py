@@ -1,5 +1,6 @@
 """3D scenes as several views of them."""
 
+import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -32,6 +33,11 @@ class Scene3D(Pooled):
         pictures = list_frames(data)
         views = [load_image(pictures[i]) for i in uniform(len(pictures), self.max_views)]
         return Visual("scene3d", self.views(views), self.layout([""] * len(views)))
+
+    def fewer(self, views: int) -> "Scene3D":
+        changed = copy.copy(self)
+        changed.max_views = min(self.max_views, views)
+        return changed
 
     def example(self) -> Any:
         return list(np.random.default_rng(0).integers(0, 255, (3, 23, 41, 3), dtype=np.uint8))

@@ -1,5 +1,6 @@
 """Videos as frames."""
 
+import copy
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +38,11 @@ class Video(Pooled):
         images, seconds = load_frames(data, self.frames, self.reader)
         titles = [f"{second:.1f}s " if self.times else "" for second in seconds]
         return Visual("video", self.views(images), self.layout(titles))
+
+    def fewer(self, views: int) -> "Video":
+        changed = copy.copy(self)
+        changed.frames = min(self.frames, views)
+        return changed
 
     def example(self) -> Any:
         return list(np.random.default_rng(0).integers(0, 255, (13, 23, 41, 3), dtype=np.uint8))

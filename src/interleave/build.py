@@ -2,7 +2,8 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from hydra.utils import instantiate
@@ -10,13 +11,16 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from . import parallel
-from .data import Budget, InterleavedData
+from .data import InterleavedData
+from .fitting import Room
 from .interfaces import ModalityAdapter, Task
+from .ledger import Ledger, read_quarantine
+from .loader import Budget
 from .model import InterleavedModel
 from .module import LitInterleaved
 from .optim import Stage
 from .registry import check, datasets, llms, modalities, projectors, tasks, vision_encoders
-from .source import Rendering, Source
+from .source import Own, Rendering, Source, flattened
 from .types import InputError, VisionSpec
 
 Config = Mapping[str, Any]
@@ -35,10 +39,15 @@ class Assembly:
     vision: VisionSpec
 
     def source(self, config: Config) -> Source:
-        built = {name: datasets.build(node) for name, node in config["dataset"].items()}
-        told = {key: config["data"][key] for key in ("labels", "placement", "front") if key in config["data"]}
-        rendering = check("data", told, Rendering)
-        return Source(built, self.adapters, self.model.llm.chat, self.vision, rendering)
+        """The chosen data sets, with all that ``data`` says of how their samples are rendered."""
+        built = flattened({name: datasets.build(node) for name, node in config["dataset"].items()})
+        data = config["data"]
+        rendering = check("data", _of(data, Rendering), Rendering)
+        room = check("data", _of(data, Room), Room)
+        own = {name: check(f"data.sources.{name}", node, Own) for name, node in data.get("sources", {}).items()}
+        quarantine = read_quarantine(data["quarantine"]) if data.get("quarantine") else {}
+        chat = self.model.llm.chat
+        return Source(built, self.adapters, chat, self.vision, rendering, room, own, quarantine)
 
 
 def assemble(config: Config) -> Assembly:
@@ -56,11 +65,18 @@ def assemble(config: Config) -> Assembly:
 
 
 def build_data(config: Config, assembly: Assembly) -> InterleavedData:
-    data = dict(config["data"])
-    workers, cache = check("data.workers", data.pop("workers"), int), check("data.cache", data.pop("cache"), bool)
-    source = assembly.source(config)
-    budget = check("data", {k: v for k, v in data.items() if k in ("length", "rows", "views")}, Budget)
-    return InterleavedData(source, budget, config["seed"], workers, cache)
+    """Loaders over the chosen data sets; their ledger lies in the run's folder."""
+    data = config["data"]
+    workers, cache = check("data.workers", data["workers"], int), check("data.cache", data["cache"], bool)
+    budget = check("data", _of(data, Budget), Budget)
+    ledger = Ledger(Path(config["run"]) / "ledger.jsonl", check("data.max_bad", data["max_bad"], float | None))
+    return InterleavedData(assembly.source(config), budget, config["seed"], workers, cache, ledger)
+
+
+def _of(node: Config, cls: type[Any]) -> dict[str, Any]:
+    """What of ``node`` is a field of a data class."""
+    names = {field.name for field in fields(cls)}
+    return {key: value for key, value in node.items() if key in names}
 
 
 def build_stage(config: Config) -> Stage:

@@ -106,6 +106,9 @@ def pair(chosen: Example, rejected: Example) -> Example:
         [*chosen.visuals, *rejected.visuals],
         chosen.name,
         documents=(n, len(rejected.ids)),
+        spans=(*chosen.spans, *((start + n, end + n) for start, end in rejected.spans)),
+        answers=(*chosen.answers, *(start + n for start in rejected.answers)),
+        notes=chosen.notes,
     )
 
 

@@ -139,6 +139,10 @@ class ModalityAdapter(nn.Module, ABC):
     def example(self) -> Any:
         """Small data that ``prepare`` takes, for tests and demonstrations."""
 
+    def fewer(self, views: int) -> "ModalityAdapter | None":
+        """The same adapter showing at most so many views of a piece of media; None where it cannot show less."""
+        return None
+
     def views(self, images: Sequence[Image.Image]) -> Tensor:
         """Pictures of any size -> (V, 3, S, S) uint8."""
         return torch.stack([to_view(image, self.vision, self.fit) for image in images])
@@ -146,6 +150,9 @@ class ModalityAdapter(nn.Module, ABC):
 
 class Dataset(ABC):
     """Samples by number."""
+
+    weight: float = 1.0
+    """How often an epoch reads each sample, on average."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -157,6 +164,18 @@ class Dataset(ABC):
     def validation(self) -> "Dataset | None":
         """Samples held back from training, if the data set has any."""
         return None
+
+    def id(self, index: int) -> str:
+        """How the data calls a sample; cheap, and there even where the sample is broken."""
+        return str(index)
+
+    def sources(self, name: str) -> Mapping[str, "Dataset"]:
+        """The parts among which the mixture draws, where it is a collection; itself, under its ``name``, else."""
+        return {name: self}
+
+    def chunks(self) -> Sequence[int]:
+        """Lengths of runs of samples that are cheap to read together, such as shards; empty where any order is."""
+        return ()
 
 
 class Task(ABC):

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 from .sample import Media, Sample, Turn
@@ -30,7 +31,7 @@ def placed(sample: Sample, placement: Placement, share: float = 0.5) -> Sample:
     turns = [
         _in_front(turn, [next(names) for part in turn.content if isinstance(part, Media)]) for turn in sample.turns
     ]
-    return Sample(turns, sample.id, sample.source)
+    return replace(sample, turns=turns)
 
 
 def _draw(sample: Sample) -> float:

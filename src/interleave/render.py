@@ -60,11 +60,16 @@ class _Writer:
         self.labels: list[int] = []
         self.slots: list[int] = []
         self.visuals: list[Visual] = []
+        self.spans: list[tuple[int, int]] = []
+        self.answers: list[int] = []
         self.waiting, self.learn_waiting = "", False
 
     def turn(self, turn: Turn) -> None:
         learn = turn.role == "assistant"
-        self.template(self.chat.open(turn.role), learn and self.published)
+        header = self.chat.open(turn.role)
+        if learn:
+            self.answers.append(self.length_so_far() + self.length(header))
+        self.template(header, learn and self.published)
         for part in turn.content:
             if isinstance(part, Media):
                 self.show(part)
@@ -77,11 +82,22 @@ class _Writer:
             raise InputError(f"the model has no modality {media.kind!r}{hint(media.kind, self.adapters)}")
         visual = self.adapters[media.kind].prepare(media.data)
         self.visuals.append(visual)
+        before = self.length_so_far()
         for piece in visual.layout:
             if isinstance(piece, int):
                 self.features(piece)
             else:
                 self.template(piece)
+        self.spans.append((before, self.length_so_far()))
+
+    def length_so_far(self) -> int:
+        """With what waits."""
+        return len(self.ids) + len(self.chat.encode(self.waiting, special=False) if self.waiting else ())
+
+    def length(self, template: str) -> int:
+        """Tokens of a text of the format by itself."""
+        pieces = self.chat.pieces(template)
+        return sum(len(self.chat.encode(p, special=False)) if isinstance(p, str) else 1 for p in pieces)
 
     def template(self, text: str, learn: bool = False) -> None:
         """Text of the format, in which special tokens are special."""
@@ -118,4 +134,4 @@ class _Writer:
             of_format = torch.isin(ids, torch.tensor(sorted(self.chat.format_ids)))
             of_format[slots] = False
             labels = torch.where(of_format, ids, labels)
-        return Example(ids, labels, slots, self.visuals, name)
+        return Example(ids, labels, slots, self.visuals, name, spans=tuple(self.spans), answers=tuple(self.answers))

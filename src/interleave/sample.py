@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .types import BadSample, InputError
+from .types import BadSample, InputError, Note
 
 PLACEHOLDER = "<image>"
 Role = Literal["system", "user", "assistant"]
@@ -38,6 +38,8 @@ class Sample:
     turns: Sequence[Turn]
     id: str = ""
     source: str = ""
+    notes: Sequence[Note] = ()
+    """What was repaired."""
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,8 @@ def train(config: Mapping[str, Any]) -> Path:
         return run
     save(run, config, module, state)
     console = Console()
-    if data.train.skipped.named:
-        console.print(f"[yellow]{data.train.skipped.summary()}", soft_wrap=True)
+    if summary := data.train.ledger.summary():
+        console.print(f"[yellow]{summary}; all in {data.train.ledger.path}", soft_wrap=True)
     if tasks:
         results = evaluate(load(run), tasks, run, config["eval_batch"])
         for task in results:
@@ -86,7 +87,8 @@ def refer(data: InterleavedData, assembly: Assembly, dpo: DPO) -> None:
     references, console = References.of(Path(dpo.cache), assembly.model), Console(stderr=True)
     assembly.model.to(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
     for loader in data.loaders():
-        examples = map(loader.source.example, track(range(len(loader.source)), "references", console=console))
+        numbers = [(name, i) for name, dataset in loader.source.datasets.items() for i in range(len(dataset))]
+        examples = starmap(loader.source.example, track(numbers, "references", console=console))
         count = references.compute((e for e in examples if isinstance(e, Example)), assembly.model, assembly.vision)
         loader.refer(references)
         console.print(f"references: {count} computed, all kept in {references.path}", soft_wrap=True)

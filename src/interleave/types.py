@@ -62,13 +62,22 @@ class Visual:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Note(NamedTuple):
+    """What was done to a sample that is used, but not as the data has it. action: ``repaired`` or ``shortened``."""
+
+    reason: str
+    message: str
+    action: str
+
+
 @dataclass(frozen=True)
 class Example:
     """A rendered sample.
 
     ids, labels: (T,) long. slots: (n,) the positions in ids that features will fill. visuals: in that order.
     documents: lengths of the documents one after another, where it is a preferred reply and a rejected one.
-    reference: log-probabilities of both under the model that training began with.
+    reference: log-probabilities of both under the model that training began with. spans: [start, end) of what stands
+    for each visual, with its titles and newlines. answers: where each thing that the assistant says begins.
     """
 
     ids: Tensor
@@ -78,6 +87,9 @@ class Example:
     name: str = ""
     documents: tuple[int, ...] = ()
     reference: tuple[float, float] = (0.0, 0.0)
+    spans: tuple[tuple[int, int], ...] = ()
+    answers: tuple[int, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def views(self) -> int:
