@@ -13,7 +13,8 @@ from interleave.registry import GROUPS
 
 LAYERS = [
     {"types"},
-    {"media", "sample"},
+    {"media", "sample", "records", "readers"},
+    {"video"},
     {"interfaces", "placement"},
     {"registry", "render", "collate", "attention", "loss", "lora", "model", "mixture", "ledger"},
     {"fitting", "generate", "parallel", "preference", "optim", "module", "checkpoint", "progress"},

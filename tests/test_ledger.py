@@ -33,7 +33,7 @@ def test_too_many_lost_samples_stop_the_run_with_the_list() -> None:
     ledger = Ledger(max_bad=1)
     ledger.add(entry(1))
     ledger.add(entry(5, "repaired"))
-    with pytest.raises(il.InputError, match=r"2 of 0 samples .* data.max_bad is 1: m4\[1\] 1.png does.*; m4\[2\] 2.png"):
+    with pytest.raises(il.InputError, match=r"2 of 0 .* data.max_bad is 1: m4\[1\] 1.png does.*; m4\[2\] 2.png"):
         ledger.add(entry(2))
 
 
@@ -42,7 +42,7 @@ def test_a_share_counts_what_was_read() -> None:
     ledger.add(entry(0))  # one of the first ten is a tenth
     ledger.read = 20
     ledger.add(entry(1))
-    with pytest.raises(il.InputError, match="3 of 20 samples cannot be used, and data.max_bad is 0.1"):
+    with pytest.raises(il.InputError, match=r"3 of 20 samples cannot be used, and data.max_bad is 0\.1"):
         ledger.add(entry(2))
 
 

@@ -87,7 +87,7 @@ def test_an_epoch_loses_and_doubles_nothing(
         beyond = [loader.mixture.index(p) for p in range(epochs * total, end) if p % world == rank]
         seen.update(numbers(assembly, batches) + waiting(loader, batches[-1]))
         seen.subtract(beyond)
-    assert seen == Counter({i: epochs for i in range(total)})
+    assert seen == Counter(dict.fromkeys(range(total), epochs))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
@@ -125,7 +125,7 @@ def _draws(assembly: Assembly, loader: PackedLoader, count: int) -> list[int]:
     return numbers(assembly, list(islice(alone, count)))
 
 
-@given(st.integers(1, 12), st.sets(st.integers(0, 29), max_size=9), st.sampled_from([0, 0, 0, 1]), st.sampled_from([1, 3]))
+@given(st.integers(1, 12), st.sets(st.integers(0, 29), max_size=9), st.sampled_from([0, 1]), st.sampled_from([1, 3]))
 @settings(max_examples=15, deadline=None)
 def test_a_loader_resumes_at_any_batch(taken: int, bad: set[int], workers: int, world: int) -> None:
     assembly = assemble(small_config())
@@ -182,7 +182,7 @@ def test_a_changed_data_set_is_refused(assembly: Assembly) -> None:
     saved = InterleavedData(source(assembly, Numbers(9)), BUDGET, 1).state_dict()
     with pytest.raises(il.InputError, match="numbers has changed since the checkpoint: 9 samples, 9 an epoch then, 8"):
         InterleavedData(source(assembly, Numbers(8)), BUDGET, 1).load_state_dict(saved)
-    with pytest.raises(il.InputError, match="numbers1 has changed .*: absent then"):
+    with pytest.raises(il.InputError, match=r"numbers1 has changed .*: absent then"):
         InterleavedData(source(assembly, Numbers(9), Numbers(1)), BUDGET, 1).load_state_dict(saved)
     with pytest.raises(il.InputError, match="trained with seed=1"):
         InterleavedData(source(assembly, Numbers(9)), BUDGET, 2).load_state_dict(saved)

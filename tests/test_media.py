@@ -1,61 +1,15 @@
 """Opening pictures and videos, and what cannot be opened."""
 
 from pathlib import Path
-from typing import Any
 
-import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from videos import write_video
 
 import interleave as il
-from interleave import media
 from interleave.media import to_view
-
-FRAMES = 20
-
-
-def write_video(path: Path, frames: int = FRAMES) -> Path:
-    """Each frame is grey, and 10 levels lighter than the one before it."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10, options={"crf": "0", "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv444p"
-        for i in range(frames):
-            picture = np.full((32, 32, 3), 10 + 10 * i, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
-@pytest.mark.parametrize("reader", ["pyav", "decord"])
-@pytest.mark.parametrize("count", [1, 4, 10, 50])
-def test_readers_give_uniform_frames_and_their_times(reader: str, count: int, tmp_path: Path) -> None:
-    images, times = il.load_frames(write_video(tmp_path / "a.mp4"), count, reader)
-    wanted = il.uniform(FRAMES, count)
-    assert [round((np.asarray(i).mean() - 10) / 10) for i in images] == wanted
-    assert times == pytest.approx([i / 10 for i in wanted])
-
-
-@pytest.mark.parametrize(("lost", "fine"), [(1, True), (5, False)])
-def test_what_decodes_decides_over_what_the_container_claims(
-    lost: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, real = [], media._pass
-
-    def short(container: Any, chosen: Any) -> Any:
-        asked.append(list(chosen))
-        seen, total = real(container, chosen)
-        return seen, total - lost
-
-    monkeypatch.setattr(media, "_pass", short)
-    path = write_video(tmp_path / "a.mp4")
-    if fine:
-        assert len(il.load_frames(path, 4)[0]) == 4
-        assert asked == [il.uniform(FRAMES, 4), il.uniform(FRAMES - lost, 4)]
-    else:
-        with pytest.raises(il.BadSample, match="claims 20 frames and only 15 of them decode"):
-            il.load_frames(path, 4)
 
 
 def test_uniform_is_linspace_rounded_down() -> None:
@@ -107,18 +61,6 @@ def test_what_cannot_be_read_says_why_in_one_line(name: str, reason: str, reader
     assert "\n" not in str(bad.value)
 
 
-def test_a_sound_file_is_no_video(tmp_path: Path) -> None:
-    path = tmp_path / "sound.wav"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-        frame.rate = 8000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    with pytest.raises(il.BadSample, match="has no video stream"):
-        il.load_frames(path, 4)
-
-
 @pytest.mark.parametrize("data", [None, 3, object()])
 def test_data_of_other_types(data: object) -> None:
     with pytest.raises(il.BadSample, match="is neither"):
@@ -141,12 +83,6 @@ def test_views_are_padded_with_the_mean_colour_or_resized() -> None:
 def test_grey_and_transparent_pictures_become_rgb() -> None:
     for mode in ("L", "RGBA", "P", "1"):
         assert il.load_image(Image.new(mode, (4, 4))).mode == "RGB"
-
-
-def test_times_are_written_before_frames(tmp_path: Path) -> None:
-    adapter = il.modalities.build({"name": "video", "frames": 2, "times": True}, vision=il.VisionSpec(8, 2))
-    layout = adapter.prepare(write_video(tmp_path / "a.mp4")).layout
-    assert layout == ["0.0s ", 4, "1.9s ", 4]
 
 
 def test_multipatch_reads_row_by_row_over_all_tiles() -> None:

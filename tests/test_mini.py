@@ -26,7 +26,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 import interleave as il
-from interleave.sample import read_json
+from interleave.records import read_json
 
 
 def scenes(scenario: str, split: str = "test", count: int = 60) -> list[Scene]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import interleave as il
-from interleave.sample import read_json
+from interleave.records import read_json
 
 
 def record(value: str = "<image>Hi", answer: str = "Ho", **more: Any) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_the_real_bad_records_are_all_found(shared: Path) -> None:
     *bad, good = (source.example("broken", i) for i in range(len(dataset)))
     assert [b.reason for b in bad if isinstance(b, il.BadSample)] == [
         "missing file", "broken image", "not an image", "placeholders", "path outside media", "empty answer",
-        "placeholders", "unknown role", "broken video",
+        "no turns", "unknown role", "broken video",
     ]  # fmt: skip
     assert not isinstance(good, il.BadSample)
     assert int((good.ids >= 256).sum()) - len(good.slots) < 40

@@ -1,6 +1,6 @@
 """Annotation files in the form of LLaVA and M4-Instruct."""
 
-from interleave import Dataset, Preference, Sample, datasets, read_json
+from interleave import Dataset, Preference, Records, Sample, datasets
 
 
 @datasets.register("llava_json")
@@ -23,13 +23,17 @@ class LlavaJson(Dataset):
     ) -> None:
         self.media, self.validation_path = media, validation_path
         self.kinds = {"single": single, "several": several, "video": video}
-        self.all = read_json(path)
+        self.all = Records([path])
 
     def __len__(self) -> int:
         return len(self.all)
 
     def __getitem__(self, index: int) -> Sample | Preference:
         return Sample.from_llava(self.all[index], self.media, self.kinds)
+
+    def id(self, index: int) -> str:
+        record = self.all[index]
+        return str(record.get("sample_id", record.get("id", index)))
 
     def validation(self) -> Dataset | None:
         return type(self)(self.validation_path, self.media, **self.kinds) if self.validation_path else None

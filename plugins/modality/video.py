@@ -1,6 +1,7 @@
 """Videos as frames."""
 
 import copy
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,9 @@ class Video(Pooled):
     frames: at most so many. pool: how squares of a frame's tokens become one token, by ``average``, ``max``,
     ``bilinear`` or by taking one (``stride``). stride: the side of these squares; 1 keeps all tokens. newline: the
     learned separator never, once at the very end (``one_token``), after each ``frame`` or after each row of each frame
-    (``grid``). reader: what decodes files. times: write each frame's time in seconds before it. fit: as for images.
+    (``grid``). reader: what decodes files, ``auto`` takes the first that is installed. sampling: which frames are
+    shown, ``uniform`` over the clip, as published, ``fps`` of them a second, or ``keyframes``. timeout: seconds after
+    which reading a file is given up. times: write each frame's time in seconds before it. fit: as for images.
     """
 
     def __init__(  # noqa: PLR0913 (the options that a config sets)
@@ -27,15 +30,19 @@ class Video(Pooled):
         pool: Pool = "average",
         stride: int = 1,
         newline: Newline = "none",
-        reader: Literal["pyav", "decord"] = "pyav",
+        reader: Literal["auto", "pyav", "torchcodec", "decord"] = "auto",
+        sampling: Literal["uniform", "fps", "keyframes"] = "uniform",
+        fps: float | None = None,
+        timeout: float = 60.0,
         times: bool = False,
         fit: Literal["square", "pad"] = "square",
     ) -> None:
         super().__init__(vision, pool, stride, newline, fit)
-        self.frames, self.reader, self.times = frames, reader, times
+        self.frames, self.times = frames, times
+        self.read = partial(load_frames, reader=reader, sampling=sampling, fps=fps, timeout=timeout)
 
     def prepare(self, data: Any) -> Visual:
-        images, seconds = load_frames(data, self.frames, self.reader)
+        images, seconds = self.read(data, self.frames)
         titles = [f"{second:.1f}s " if self.times else "" for second in seconds]
         return Visual("video", self.views(images), self.layout(titles))
 

@@ -17,20 +17,24 @@ if TYPE_CHECKING:
         weights_follow,
     )
     from .lm import LM, load
-    from .media import list_frames, load_frames, load_image, uniform
-    from .registry import datasets, llms, load_plugins, modalities, projectors, tasks, vision_encoders
-    from .sample import Media, Preference, Sample, Turn, read_json
-    from .types import NEWLINE, BadSample, Batch, Example, InputError, VisionSpec, Visual
+    from .media import list_frames, load_image, uniform
+    from .records import Records, read_json
+    from .registry import datasets, hint, llms, load_plugins, modalities, projectors, tasks, vision_encoders
+    from .sample import Media, Preference, Sample, Turn
+    from .types import NEWLINE, BadSample, Batch, Example, InputError, Note, VisionSpec, Visual
+    from .video import load_frames
 
 _HOMES = {
     "attention": ["register_attention", "segments"],
     "interfaces": ["Chat", "Dataset", "LanguageModel", "ModalityAdapter", "Projector", "Task", "VisionEncoder",
                    "weights_follow"],
     "lm": ["LM", "load"],
-    "media": ["list_frames", "load_frames", "load_image", "uniform"],
-    "registry": ["datasets", "llms", "load_plugins", "modalities", "projectors", "tasks", "vision_encoders"],
-    "sample": ["Media", "Preference", "Sample", "Turn", "read_json"],
-    "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "VisionSpec", "Visual"],
+    "media": ["list_frames", "load_image", "uniform"],
+    "records": ["Records", "read_json"],
+    "registry": ["datasets", "hint", "llms", "load_plugins", "modalities", "projectors", "tasks", "vision_encoders"],
+    "sample": ["Media", "Preference", "Sample", "Turn"],
+    "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "Note", "VisionSpec", "Visual"],
+    "video": ["load_frames"],
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -46,8 +50,10 @@ __all__ = [
     "LanguageModel",
     "Media",
     "ModalityAdapter",
+    "Note",
     "Preference",
     "Projector",
+    "Records",
     "Sample",
     "Task",
     "Turn",
@@ -55,6 +61,7 @@ __all__ = [
     "VisionSpec",
     "Visual",
     "datasets",
+    "hint",
     "list_frames",
     "llms",
     "load",

@@ -15,9 +15,10 @@ from PIL import Image
 
 from .evaluate import Results
 from .interfaces import Task
-from .media import list_frames, load_frames, load_image
+from .media import list_frames, load_image
 from .sample import Media
 from .types import BadSample
+from .video import load_frames
 
 GALLERY = 4
 """Items shown of each group, right and wrong ones alike."""

@@ -1,12 +1,11 @@
 """Record -> Sample: conversations, and the only place that knows the JSON form of LLaVA and M4-Instruct."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .types import BadSample, InputError, Note
+from .types import BadSample, Note
 
 PLACEHOLDER = "<image>"
 Role = Literal["system", "user", "assistant"]
@@ -57,7 +56,8 @@ class Sample:
         """One record of LLaVA or M4-Instruct.
 
         record: ``conversations`` of ``{"from", "value"}``, and ``image`` (a path or a list) or ``video`` (a file, a
-        folder of frames, or a list of either), below ``media_root``. ``<image>`` stands where one of them is read.
+        folder of frames, or a list of either, in which a list is one video by its frames), below ``media_root``.
+        ``<image>`` stands where one of them is read.
         kinds: the modality that takes a ``single`` image, ``several`` images and each ``video``. As published, only a
         single image is cut into tiles. Where ``several`` is ``scene3d``, all images of the record are the views of one
         scene and share one placeholder. reply: drop the last answer, as for asking a model. Raises BadSample.
@@ -69,6 +69,7 @@ class Sample:
         turns = [_turn(t) for t in record.get("conversations") or ()]
         if reply and turns and turns[-1].role == "assistant":
             turns = turns[:-1]
+        _check(turns, reply)
         found = sum(text.count(PLACEHOLDER) for turn in turns for text in turn.content if isinstance(text, str))
         if found != len(media):
             raise BadSample(
@@ -77,7 +78,6 @@ class Sample:
             )
         waiting = iter(media)
         filled = [Turn(t.role, [part for text in t.content for part in place(str(text), waiting)]) for t in turns]
-        _check(filled, reply)
         return cls(filled, str(name), str(source))
 
 
@@ -123,23 +123,6 @@ def _with_placeholders(text: str, record: Mapping[str, Any]) -> str:
     return text if PLACEHOLDER in text else PLACEHOLDER * count + ("\n" if count else "") + text
 
 
-def read_json(path: str | Path) -> list[dict[str, Any]]:
-    """A JSON list of records, or one record a line. Raises InputError."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"annotation file {path} does not exist")
-    text = path.read_text(encoding="utf-8")
-    try:
-        records = (
-            [json.loads(x) for x in text.splitlines() if x.strip()] if path.suffix == ".jsonl" else json.loads(text)
-        )
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
-        raise InputError(f"{path} holds no list of records")
-    return records
-
-
 def place(text: str, media: Any) -> list[str | Media]:
     """Text with ``<image>`` placeholders -> text and the next pieces of ``media`` in their places."""
     first, *others = text.split(PLACEHOLDER)
@@ -157,13 +140,17 @@ def _media(record: Mapping[str, Any], root: Path, kinds: Mapping[str, str]) -> l
     return [*(Media(kind, path) for path in images), *(Media(kinds["video"], path) for path in videos)]
 
 
-def _paths(value: Any, root: Path) -> list[Path]:
+def _paths(value: Any, root: Path) -> list[Any]:
+    """One path for each piece of media; a list within the list is one piece, such as the frames of a video."""
     names: Sequence[Any] = () if not value else [value] if isinstance(value, str) else value
+    return [[_path(part, root) for part in name] if isinstance(name, list) else _path(name, root) for name in names]
+
+
+def _path(name: Any, root: Path) -> Path:
     inside = root.resolve()
-    for name in names:
-        if not (inside / str(name)).resolve().is_relative_to(inside):
-            raise BadSample("path outside media", f"{name} leads out of the media folder {root}")
-    return [root / str(name) for name in names]
+    if not (inside / str(name)).resolve().is_relative_to(inside):
+        raise BadSample("path outside media", f"{name} leads out of the media folder {root}")
+    return root / str(name)
 
 
 def _turn(turn: Mapping[str, Any]) -> Turn:

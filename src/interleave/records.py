@@ -1,0 +1,174 @@
+"""Annotation files -> records by number: the only place that reads them, and that keeps large ones out of memory."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from .types import InputError
+
+Record = dict[str, Any]
+Label = Callable[[Record, str], Mapping[str, str]]
+"""A record and its file's name -> values of columns that can be read without the record."""
+
+SMALL = 32 * 2**20
+"""Bytes of all files together up to which they are read anew each time, into memory."""
+PIECE = 8 * 2**20
+ROWS = 4096
+
+
+class Records(Sequence[Record]):
+    """Records of a JSON list or of JSONL files, one file after another.
+
+    Large files are indexed once, into an Arrow file that is mapped into memory: processes share its pages, and a worker
+    holds nothing of its own. The index lies in ``cache_folder()`` and is made anew when a file changes.
+
+    paths: the files. label: values to keep beside each record, by column; ``version`` names what it does. Raises
+    InputError.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], label: Label | None = None, version: str = "") -> None:
+        files = [Path(path) for path in paths]
+        for path in files:
+            if not path.is_file():
+                raise InputError(f"annotation file {path} does not exist")
+        self.file: Path | None = None
+        if sum(path.stat().st_size for path in files) > SMALL:
+            self.file = _index(files, label, version)
+            self.table = _mapped(self.file)
+        else:
+            self.table = pa.Table.from_batches(_batches(files, label)) if files else _empty()
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        record: Record = json.loads(self.table.column("record")[index].as_py())
+        return record
+
+    def column(self, name: str) -> NDArray[np.str_]:
+        """What ``label`` said of every record."""
+        values: NDArray[np.str_] = self.table.column(name).to_numpy(zero_copy_only=False)
+        return values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A process that is started anew maps the file itself."""
+        return {"file": self.file, "table": None if self.file else self.table}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.file, table = state["file"], state["table"]
+        self.table = _mapped(self.file) if self.file else table
+
+
+def read_json(path: str | Path) -> list[Record]:
+    """A JSON list of records, or one record a line, as a list. Raises InputError."""
+    if not Path(path).is_file():
+        raise InputError(f"annotation file {path} does not exist")
+    return list(read_records(Path(path)))
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The records of a file one after another, without holding it in memory. Raises InputError."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, record in enumerate(_lines(file) if path.suffix == ".jsonl" else _items(file, path)):
+                if not isinstance(record, dict):
+                    raise InputError(f"{path} holds no list of records: item {number} is a {type(record).__name__}")
+                yield record
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+
+
+def cache_folder() -> Path:
+    """Where indexes lie: ``INTERLEAVE_CACHE``, else the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("INTERLEAVE_CACHE") or Path(home) / "interleave")
+
+
+def _lines(file: Any) -> Iterator[Any]:
+    return (json.loads(line) for line in file if line.strip())
+
+
+def _items(file: Any, path: Path) -> Iterator[Any]:
+    """The items of a JSON list, read piece by piece."""
+    decoder, text = json.JSONDecoder(), file.read(PIECE).lstrip()
+    if not text.startswith("["):
+        json.loads(text or "")  # what is wrong with it, in the decoder's words
+        raise InputError(f"{path} holds no list of records")
+    at, begun = 1, False
+    while True:
+        at = _skip(text, at, "," if begun else "")
+        if text[at : at + 1] == "]":
+            return
+        try:
+            item, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            more = file.read(PIECE)
+            if not more:
+                raise json.JSONDecodeError(f"{error.msg}, after {path.stat().st_size} bytes", "", 0) from None
+            text, at = text[at:] + more, 0
+            begun = begun and not text.startswith(",")
+            continue
+        yield item
+        at, begun = end, True
+
+
+def _skip(text: str, at: int, separator: str) -> int:
+    """Past white space and one separator."""
+    while at < len(text) and text[at].isspace():
+        at += 1
+    if separator and text[at : at + 1] == separator:
+        return _skip(text, at + 1, "")
+    return at
+
+
+def _batches(files: Sequence[Path], label: Label | None) -> Iterator[pa.RecordBatch]:
+    rows: list[dict[str, str]] = []
+    for path in files:
+        for record in read_records(path):
+            known = label(record, path.name) if label else {}
+            rows.append({"record": json.dumps(record, ensure_ascii=False), **known})
+            if len(rows) == ROWS:
+                yield pa.RecordBatch.from_pylist(rows)
+                rows = []
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows)
+    else:
+        yield from _empty().to_batches()
+
+
+def _empty() -> pa.Table:
+    return pa.table({"record": pa.array([], pa.string())})
+
+
+def _index(files: Sequence[Path], label: Label | None, version: str) -> Path:
+    """The Arrow file of these files as they are now, made unless it is there; safe for several processes at once."""
+    known = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    name = hashlib.sha256(json.dumps([known, version]).encode()).hexdigest()[:24]
+    target = cache_folder() / "records" / f"{name}.arrow"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.exists():
+            beside = target.with_suffix(".part")
+            batches = _batches(files, label)
+            first = next(batches)
+            with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+                writer.write_batch(first)
+                for batch in batches:
+                    if batch.num_rows:
+                        writer.write_batch(batch)
+            beside.rename(target)
+    return target
+
+
+def _mapped(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
