@@ -25,6 +25,7 @@ LAYERS = [
     {"lm"},
     {"evaluate", "proof"},
     {"report", "chat", "compose", "convert"},
+    {"survey"},
     {"train", "testing"},
     {"cli"},
 ]

@@ -66,7 +66,7 @@ class M4Instruct(Dataset):
             wanted = _of(share or {}, name, part.entry, part.entry.share)
             part.limit(wanted, _of(caps or {}, name, part.entry, None), seed)
             part.weight = _of(weights or {}, name, part.entry, 1.0)
-        if not self.parts:
+        if not len(self):
             raise InputError(f"m4_instruct: no records of {', '.join(only or domains or ['any data set'])} in {root}")
 
     def __len__(self) -> int:
@@ -98,6 +98,9 @@ class M4Instruct(Dataset):
                 chosen = rows[kept[rows]] if entry.refusals else rows
                 several = self.several.get(entry.domain, self.kinds["several"])
                 parts[name] = Part(entry, records, chosen, self.media[single], {**self.kinds, "several": several})
+        for name, entry in TABLE.items():
+            if name not in parts and (not only or name in only) and (not domains or entry.domain in domains):
+                parts[name] = Part(entry, self.records, np.zeros(0, np.int64), "", self.kinds)
         return {name: parts[name] for name in [*TABLE, *parts] if name in parts}
 
 
@@ -108,16 +111,20 @@ class Part(Dataset):
         self, entry: Entry, records: Records, rows: NDArray[np.int64], media: str, kinds: Mapping[str, str]
     ) -> None:
         self.entry, self.records, self.rows, self.media, self.kinds = entry, records, rows, media, kinds
-        self.total = len(rows)
+        self.total, self.group = len(rows), entry.domain
+        self.expected = entry.expected or None
 
     def limit(self, share: float, cap: int | None, seed: int) -> None:
         """Keep a random part, in the order of the file. Raises InputError."""
         if not 0 < share <= 1 or (cap is not None and cap < 1):
             raise InputError(f"m4_instruct: a share is {share} and a cap {cap}; a share is above 0 and at most 1")
         count = min(round(share * self.total), self.total if cap is None else cap)
+        if self.expected is not None:
+            of_table = round(self.expected * share / self.entry.share)
+            self.expected = of_table if cap is None else min(of_table, cap)
         if count < self.total:
-            chosen = np.random.default_rng([seed, self.total]).permutation(self.total)[: max(1, count)]
-            self.rows = self.rows[np.sort(chosen)]
+            drawn = np.random.default_rng([seed, self.total]).permutation(self.total)[: max(1, count)]
+            self.rows = self.rows[np.sort(drawn)]
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -113,6 +113,9 @@ class TokenizerChat:
         kept = [i for i in ids if i != self.newline_id]
         return str(self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
+    def name(self, token: int) -> str:
+        return NEWLINE if token == self.newline_id else str(self.tokenizer.convert_ids_to_tokens(token))
+
     def open(self, role: str) -> str:
         return self.form.turns[role][0]
 

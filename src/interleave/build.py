@@ -64,12 +64,14 @@ def assemble(config: Config) -> Assembly:
     return Assembly(InterleavedModel(vision, projector, llm, adapters), light, spec)
 
 
-def build_data(config: Config, assembly: Assembly) -> InterleavedData:
-    """Loaders over the chosen data sets; their ledger lies in the run's folder."""
+def build_data(config: Config, assembly: Assembly, ledger: Ledger | None = None) -> InterleavedData:
+    """Loaders over the chosen data sets; their ledger lies in the run's folder unless another is given."""
     data = config["data"]
     workers, cache = check("data.workers", data["workers"], int), check("data.cache", data["cache"], bool)
     budget = check("data", _of(data, Budget), Budget)
-    ledger = Ledger(Path(config["run"]) / "ledger.jsonl", check("data.max_bad", data["max_bad"], float | None))
+    ledger = ledger or Ledger(
+        Path(config["run"]) / "ledger.jsonl", check("data.max_bad", data["max_bad"], float | None)
+    )
     return InterleavedData(assembly.source(config), budget, config["seed"], workers, cache, ledger)
 
 

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-Command = Callable[[Sequence[str]], None]
+Command = Callable[[Sequence[str]], int | None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,13 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from .types import InputError
 
     try:
-        COMMANDS[asked.command](asked.arguments)
+        return COMMANDS[asked.command](asked.arguments) or 0
     except InputError as error:
         print(f"interleave: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _quieten() -> None:
@@ -80,7 +79,21 @@ def convert(arguments: Sequence[str]) -> None:
     convert_command(arguments)
 
 
-COMMANDS: dict[str, Command] = {"train": train, "eval": evaluate, "sweep": sweep, "chat": chat, "convert": convert}
+def data(arguments: Sequence[str]) -> int:
+    """check, count, preview or pack training data"""
+    from .survey.command import data_command
+
+    return data_command(arguments)
+
+
+COMMANDS: dict[str, Command] = {
+    "train": train,
+    "eval": evaluate,
+    "sweep": sweep,
+    "chat": chat,
+    "convert": convert,
+    "data": data,
+}
 
 
 if __name__ == "__main__":

@@ -60,6 +60,9 @@ class Chat(Protocol):
     def decode(self, ids: Sequence[int]) -> str:
         """Text without special tokens."""
 
+    def name(self, token: int) -> str:
+        """How a special token is shown to a person."""
+
     def open(self, role: str) -> str: ...
     def close(self, role: str) -> str: ...
 
@@ -153,6 +156,10 @@ class Dataset(ABC):
 
     weight: float = 1.0
     """How often an epoch reads each sample, on average."""
+    group: str = ""
+    """What ``interleave data`` counts it under, such as a domain."""
+    expected: int | None = None
+    """How many samples there should be, where that is known."""
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -87,25 +87,28 @@ class PackedLoader:
     def __iter__(self) -> Iterator[Batch]:
         # unequal numbers of validation batches would leave FSDP's collectives waiting
         rank, world = (0, 1) if self.mixture.seed is None else parallel.world()
-        feed = _Feed(self, rank, world)
+        for rows, cursor in self._taken(_Feed(self, rank, world)):
+            yield collate(rows, self.budget.length, self.source.vision, cursor)
+
+    def packed(self) -> Iterator[list[list[Example]]]:
+        """The same rows as examples, for looking at them."""
+        return (rows for rows, _ in self._taken(_Feed(self, *parallel.world())))
+
+    def _taken(self, feed: "_Feed") -> Iterator[tuple[list[list[Example]], dict[str, Any]]]:
+        packer = Packer(self.budget.rows, self.budget.length, self.budget.views, self.budget.lookahead)
         try:
-            yield from self._batches(feed)
+            for place, example in feed.waiting():
+                packer.add(place, example)
+            while True:
+                while not packer.full and (drawn := feed.draw()) is not None:
+                    packer.add(*drawn)
+                if not packer.waiting:
+                    return
+                rows = packer.take()
+                waiting = [place for place, _ in packer.waiting]
+                yield rows, {**feed.cursor(), "waiting": waiting, "ledger": len(self.ledger.entries)}
         finally:
             feed.close()
-
-    def _batches(self, feed: "_Feed") -> Iterator[Batch]:
-        packer = Packer(self.budget.rows, self.budget.length, self.budget.views, self.budget.lookahead)
-        for place, example in feed.waiting():
-            packer.add(place, example)
-        while True:
-            while not packer.full and (drawn := feed.draw()) is not None:
-                packer.add(*drawn)
-            if not packer.waiting:
-                return
-            rows = packer.take()
-            waiting = [place for place, _ in packer.waiting]
-            cursor = {**feed.cursor(), "waiting": waiting, "ledger": len(self.ledger.entries)}
-            yield collate(rows, self.budget.length, self.source.vision, cursor)
 
 
 class _Feed:

@@ -142,11 +142,16 @@ def _media(record: Mapping[str, Any], root: Path, kinds: Mapping[str, str]) -> l
 
 def _paths(value: Any, root: Path) -> list[Any]:
     """One path for each piece of media; a list within the list is one piece, such as the frames of a video."""
-    names: Sequence[Any] = () if not value else [value] if isinstance(value, str) else value
+    names: Sequence[Any] = () if not value else value if isinstance(value, (list, tuple)) else [value]
     return [[_path(part, root) for part in name] if isinstance(name, list) else _path(name, root) for name in names]
 
 
-def _path(name: Any, root: Path) -> Path:
+def _path(name: Any, root: Path) -> Path | bytes:
+    """A file below ``root``, or a file's content where the record holds that."""
+    if isinstance(name, dict):  # as Hugging Face tables hold pictures
+        name = name.get("bytes") or name.get("path")
+    if isinstance(name, bytes):
+        return name
     inside = root.resolve()
     if not (inside / str(name)).resolve().is_relative_to(inside):
         raise BadSample("path outside media", f"{name} leads out of the media folder {root}")

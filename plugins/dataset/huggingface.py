@@ -1,0 +1,116 @@
+"""Tables of Hugging Face datasets: Arrow or Parquet, on disk, on the hub, or streamed from a store."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interleave import Dataset, InputError, Sample, datasets
+
+from .rows import to_sample
+
+KEPT = 4
+"""Row groups that a process keeps decoded."""
+
+
+@datasets.register("huggingface")
+class HuggingFace(Dataset):
+    """Rows with ``conversations`` and ``image``, ``images`` or ``video``.
+
+    path: a data set on the hub, a folder that ``datasets`` saved, a folder of Parquet files; with stream also a pattern
+    of Parquet files in any store, such as s3://bucket/*.parquet or hf://datasets/NAME/**/*.parquet. subset and split:
+    of the hub's data set. stream: read row groups as they are needed, instead of fetching all before the start. media:
+    the folder that paths in the rows start from. single, several, video: as for llava_json.
+    """
+
+    def __init__(  # noqa: PLR0913 (the options that a config sets)
+        self,
+        path: str,
+        subset: str | None = None,
+        split: str = "train",
+        stream: bool = False,
+        media: str = ".",
+        single: str = "multipatch",
+        several: str = "image",
+        video: str = "video",
+    ) -> None:
+        self.media, self.kinds = media, {"single": single, "several": several, "video": video}
+        self.rows: Any = ParquetRows(path) if stream else _table(path, subset, split)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Sample:
+        return to_sample(self.rows[index], self.media, self.kinds)
+
+    def chunks(self) -> Sequence[int]:
+        return self.rows.groups if isinstance(self.rows, ParquetRows) else ()
+
+
+def _table(path: str, subset: str | None, split: str) -> Any:
+    """A table that is mapped into memory, its pictures still as files have them. Raises InputError."""
+    try:
+        import datasets as hf
+    except ImportError:
+        raise InputError("dataset=huggingface needs datasets: pip install interleave[huggingface]") from None
+    try:
+        if Path(path, "state.json").is_file() or Path(path, "dataset_dict.json").is_file():
+            table = hf.load_from_disk(path)
+            table = table[split] if isinstance(table, hf.DatasetDict) else table
+        elif Path(path).is_dir():
+            files = sorted(str(p) for p in Path(path).rglob("*.parquet"))
+            if not files:
+                raise InputError(f"{path} holds neither a saved data set nor Parquet files")
+            table = hf.load_dataset("parquet", data_files=files, split="train")
+        else:
+            table = hf.load_dataset(path, subset, split=split)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} cannot be read as a data set: {' '.join(str(error).split())[:300]}") from None
+    for name, feature in table.features.items():
+        inner = getattr(feature, "feature", None)
+        if isinstance(feature, hf.Image):
+            table = table.cast_column(name, hf.Image(decode=False))
+        elif isinstance(inner, hf.Image):
+            table = table.cast_column(name, hf.List(hf.Image(decode=False)))
+    return table
+
+
+class ParquetRows:
+    """Rows of Parquet files by number; of each file only the footer and the row groups that are asked for are read."""
+
+    def __init__(self, pattern: str) -> None:
+        import fsspec
+        import pyarrow.parquet as pq
+
+        self.files, self.found = pq.ParquetFile, fsspec.core.url_to_fs(pattern)[0]
+        inside = fsspec.core.url_to_fs(pattern)[1]
+        names = self.found.glob(f"{inside}/**/*.parquet") if self.found.isdir(inside) else self.found.glob(inside)
+        if not names:
+            raise InputError(f"no Parquet files in {pattern}")
+        self.places: list[tuple[str, int]] = []
+        self.groups: list[int] = []
+        for name in sorted(names):
+            with self.found.open(name) as file:
+                footer = pq.ParquetFile(file).metadata
+                for group in range(footer.num_row_groups):
+                    self.places.append((name, group))
+                    self.groups.append(footer.row_group(group).num_rows)
+        self.starts = [0, *accumulate(self.groups)]
+        self.kept: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self.starts[-1]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        group = int(np.searchsorted(self.starts, index, side="right")) - 1
+        if group not in self.kept:
+            name, number = self.places[group]
+            with self.found.open(name) as file:
+                self.kept[group] = self.files(file).read_row_group(number).to_pylist()
+            if len(self.kept) > KEPT:
+                self.kept.popitem(last=False)
+        self.kept.move_to_end(group)
+        return self.kept[group][index - self.starts[group]]

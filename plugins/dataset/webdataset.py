@@ -1,0 +1,92 @@
+"""Tar archives in the form of WebDataset, read by number, so that a run can be mixed and resumed exactly."""
+
+import json
+import tarfile
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import fsspec
+
+from interleave import BadSample, Dataset, InputError, Sample, datasets
+
+from .rows import to_sample
+
+IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
+VIDEOS = frozenset({"mp4", "webm", "mkv", "avi", "mov"})
+Member = tuple[str, int, int]
+"""Extension, first byte and length."""
+
+
+@datasets.register("webdataset")
+class WebDataset(Dataset):
+    """Members that share a name up to its first dot are a sample: ``.json`` (a LLaVA record) or ``.txt`` (a caption),
+    pictures in the order of their names, videos.
+
+    path: a pattern of archives, local or in a store, such as shards/*.tar. single, several, video: as for llava_json.
+    """
+
+    def __init__(self, path: str, single: str = "multipatch", several: str = "image", video: str = "video") -> None:
+        self.kinds = {"single": single, "several": several, "video": video}
+        self.store, inside = fsspec.core.url_to_fs(path)
+        self.archives = sorted(self.store.glob(inside))
+        if not self.archives:
+            raise InputError(f"no archives in {path}")
+        self.samples: list[tuple[int, str, list[Member]]] = []
+        self.counts: list[int] = []
+        for number, archive in enumerate(self.archives):
+            found = self._index(archive)
+            self.samples += [(number, key, members) for key, members in found.items()]
+            self.counts.append(len(found))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        number, key, members = self.samples[index]
+        row: dict[str, Any] = {"id": key}
+        images, videos = [], []
+        with self.store.open(self.archives[number]) as file:
+            for extension, start, length in sorted(members):
+                file.seek(start)
+                data = file.read(length)
+                kind = extension.rsplit(".", 1)[-1].lower()
+                if kind == "json":
+                    row |= _record(data, key)
+                elif kind == "txt":
+                    row["caption"] = data.decode(errors="replace").strip()
+                elif kind in IMAGES:
+                    images.append(data)
+                elif kind in VIDEOS:
+                    videos.append(data)
+        return to_sample({**row, "image": images, "video": videos}, ".", self.kinds)
+
+    def id(self, index: int) -> str:
+        return self.samples[index][1]
+
+    def chunks(self) -> Sequence[int]:
+        return self.counts
+
+    def _index(self, archive: str) -> dict[str, list[Member]]:
+        found: dict[str, list[Member]] = {}
+        try:
+            with self.store.open(archive) as file, tarfile.open(fileobj=file) as tar:
+                for member in tar:
+                    path = PurePosixPath(member.name)
+                    name, _, extension = path.name.partition(".")
+                    if member.isfile():
+                        key = str(path.with_name(name))
+                        found.setdefault(key, []).append((extension, member.offset_data, member.size))
+        except (tarfile.TarError, OSError) as error:
+            raise InputError(f"{archive} is no archive that can be read: {error}") from None
+        return found
+
+
+def _record(data: bytes, key: str) -> dict[str, Any]:
+    try:
+        record = json.loads(data)
+    except ValueError as error:
+        raise BadSample("broken record", f"the record of {key} is not JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise BadSample("broken record", f"the record of {key} is a {type(record).__name__}")
+    return record

@@ -1,0 +1,75 @@
+"""The command line of ``interleave data``: options first, then the overrides of ``interleave train``."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..build import Assembly, assemble
+from ..checkpoint import unfilled
+from ..compose import compose
+from ..source import Source
+from .check import check
+from .pack import pack
+from .preview import preview
+from .stats import stats
+
+ACTIONS: Mapping[str, str] = {
+    "check": "read every sample and say what is wrong with it; exits with 1 where something is",
+    "stats": "count tokens, visuals and views, and plot them",
+    "preview": "show samples as the model sees them, on one page",
+    "pack": "write streaming shards that hold records and media",
+}
+
+
+def data_command(arguments: Sequence[str]) -> int:
+    """Returns the exit code. Raises InputError."""
+    parser = argparse.ArgumentParser(prog="interleave data", description="Look at training data, or pack it.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name, told in ACTIONS.items():
+        action = actions.add_parser(name, help=told, description=told)
+        action.add_argument("--out", default="data-report", help="folder for what is written (data-report)")
+        action.add_argument("--limit", type=int, help="samples of each source at most, spread over it")
+        action.add_argument("--workers", type=int, default=0, help="processes that read (0: this one)")
+        if name == "check":
+            action.add_argument("--strict", action="store_true", help="absent sources and other counts are wrong, too")
+        if name == "preview":
+            action.add_argument("--rows", type=int, default=4, help="packed rows to show (4)")
+        if name == "pack":
+            action.add_argument("--shard", type=int, default=64, help="MiB of a shard (64)")
+        action.add_argument("overrides", nargs="*", help="as for interleave train: dataset=..., modality=..., data....")
+    asked = parser.parse_args(arguments)
+    config = compose("train", asked.overrides)
+    with unfilled():  # adapters and a tokenizer are all that is needed of the model
+        assembly = assemble(config)
+    return RUN[asked.action](asked, config, assembly, assembly.source(config))
+
+
+def _check(asked: Any, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
+    return check(source, Path(asked.out), asked.limit, asked.workers, asked.strict)
+
+
+def _stats(asked: Any, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
+    stats(source, Path(asked.out), asked.limit, asked.workers)
+    return 0
+
+
+def _preview(asked: Any, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
+    page = preview(config, assembly, source, Path(asked.out), asked.rows)
+    Console().print(f"preview: {page}", soft_wrap=True)
+    return 0
+
+
+def _pack(asked: Any, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
+    lost = pack(source, Path(asked.out), asked.limit, asked.workers, asked.shard)
+    return 1 if lost else 0
+
+
+RUN: Mapping[str, Callable[[Any, Mapping[str, Any], Assembly, Source], int]] = {
+    "check": _check,
+    "stats": _stats,
+    "preview": _preview,
+    "pack": _pack,
+}

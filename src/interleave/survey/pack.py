@@ -1,0 +1,116 @@
+"""``interleave data pack``: records with their media as streaming shards, readable by ``dataset=shards``."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from ..interfaces import Dataset
+from ..media import IMAGE_SUFFIXES
+from ..sample import Media, Preference, Sample
+from ..source import Source
+from ..types import BadSample, InputError
+from .reading import chosen
+
+
+def pack(source: Source, out: Path, limit: int | None, workers: int, megabytes: int) -> int:
+    """One folder of shards for each source below ``out``, and ``lost.jsonl``. Returns how many samples were lost.
+
+    Media are copied as they are, not decoded; what cannot be found is lost. Raises InputError.
+    """
+    try:
+        import litdata
+    except ImportError:
+        raise InputError("shards need litdata: pip install interleave[litdata]") from None
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty; name a new folder by --out")
+    out.mkdir(parents=True, exist_ok=True)
+    lost: list[dict[str, Any]] = []
+    for name, dataset in source.datasets.items():
+        numbers = [i for n, i in chosen(source, limit) if n == name]
+        fine = [i for i in numbers if _can_be_read(name, dataset, i, lost)]
+        if not fine:
+            continue
+        litdata.optimize(
+            fn=partial(_item, dataset),
+            inputs=fine,
+            output_dir=str(out / name),
+            chunk_bytes=megabytes * 2**20,
+            num_workers=max(1, workers),
+            verbose=False,
+        )
+        Console().print(f"{name}: {len(fine):,} samples in {out / name}", soft_wrap=True, highlight=False)
+    (out / "lost.jsonl").write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in lost))
+    if lost:
+        Console().print(f"{len(lost)} samples lost: {out / 'lost.jsonl'}", soft_wrap=True, highlight=False)
+    return len(lost)
+
+
+def _can_be_read(name: str, dataset: Dataset, index: int, lost: list[dict[str, Any]]) -> bool:
+    try:
+        _record(dataset[index])
+        return True
+    except BadSample as bad:
+        entry = {"source": name, "index": index, "id": dataset.id(index), "reason": bad.reason}
+        lost.append({**entry, "message": bad.message, "action": "left out"})
+        return False
+
+
+def _item(dataset: Dataset, index: int) -> dict[str, Any]:
+    """The form of every item: a text and one run of bytes, in which the text says where each file lies."""
+    record, files = _record(dataset[index])
+    data = b"".join(file.read_bytes() for file in files)
+    return {
+        "record": json.dumps(record, ensure_ascii=False),
+        "media": torch.frombuffer(bytearray(data or b"\0"), dtype=torch.uint8),
+    }
+
+
+def _record(sample: Sample | Preference) -> tuple[dict[str, Any], list[Path]]:
+    """A conversation as plain data, and its files. Raises BadSample for a file that is not there."""
+    if isinstance(sample, Preference):
+        raise InputError("preferences cannot be packed into shards; train on their JSON")
+    files: list[Path] = []
+    ends = 0
+
+    def put(path: Path) -> list[int]:
+        nonlocal ends
+        files.append(path)
+        start, ends = ends, ends + path.stat().st_size
+        return [start, ends]
+
+    turns = []
+    for turn in sample.turns:
+        parts: list[Any] = []
+        for part in turn.content:
+            if isinstance(part, Media):
+                spans = [put(path) for path in _files(part.data)]
+                parts.append({"kind": part.kind, "spans": spans, "one": _is_one(part.data)})
+            else:
+                parts.append(part)
+        turns.append({"role": turn.role, "content": parts})
+    notes = [list(note) for note in sample.notes]
+    return {"id": sample.id, "source": sample.source, "turns": turns, "notes": notes}, files
+
+
+def _is_one(data: Any) -> bool:
+    return isinstance(data, (str, Path)) and Path(data).is_file()
+
+
+def _files(data: Any) -> Iterator[Path]:
+    """The files of a piece of media: itself, the pictures of a folder, or the members of a list."""
+    if isinstance(data, (list, tuple)):
+        for member in data:
+            yield from _files(member)
+    elif not isinstance(data, (str, Path)):
+        raise InputError(f"only media that lie in files can be packed; this one is a {type(data).__name__}")
+    elif Path(data).is_file():
+        yield Path(data)
+    elif Path(data).is_dir():
+        yield from sorted(p for p in Path(data).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    else:
+        raise BadSample("missing file", f"{data} does not exist")
