@@ -131,7 +131,8 @@ class _Feed:
         self.owed: deque[int] = deque()
         self.open: deque[Item] = deque()
         self.ready: list[deque[tuple[Item, Example | InputError]]] = [deque() for _ in mixture.names]
-        self.lost_in_a_row = [0] * len(mixture.names)
+        self.unusable: list[set[int]] = [set() for _ in mixture.names]
+        self.usable = [False] * len(mixture.names)
         self.draws = self.drawn.draws()
         results = DataLoader(
             loader.rendered,
@@ -212,7 +213,7 @@ class _Feed:
 
     def _use(self, item: Item, example: Example) -> None:
         self.ledger.read += 1
-        self.lost_in_a_row[item.source] = 0
+        self.usable[item.source] = True
         if example.notes:
             name = self.mixture.names[item.source]
             self.ledger.note(name, item.number, self.source.datasets[name].id(item.number), example.notes)
@@ -226,8 +227,10 @@ class _Feed:
             self.ledger.read += 1
             called = self.source.datasets[name].id(item.number)
             self.ledger.add(Entry(name, item.number, called, error.reason, error.message, action))
-        self.lost_in_a_row[item.source] += 1
-        if self.lost_in_a_row[item.source] >= size and self.mixture.seed is not None:
+        if self.usable[item.source] or self.mixture.seed is None:
+            return
+        self.unusable[item.source].add(item.number)
+        if len(self.unusable[item.source]) == size:
             raise InputError(f"none of the {size} samples of {name} can be used. {self.ledger.summary()}")
 
 
