@@ -44,7 +44,8 @@ class Records(Sequence[Record]):
             self.file = _index(files, label, version)
             self.table = _mapped(self.file)
         else:
-            self.table = pa.Table.from_batches(_batches(files, label)) if files else _empty()
+            batches = list(_batches(files, label))
+            self.table = pa.Table.from_batches(batches) if batches else pa.table({"record": pa.array([], pa.string())})
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -100,35 +101,43 @@ def _lines(file: Any) -> Iterator[Any]:
 
 def _items(file: Any, path: Path) -> Iterator[Any]:
     """The items of a JSON list, read piece by piece."""
-    decoder, text = json.JSONDecoder(), file.read(PIECE).lstrip()
-    if not text.startswith("["):
-        json.loads(text or "")  # what is wrong with it, in the decoder's words
-        raise InputError(f"{path} holds no list of records")
-    at, begun = 1, False
+    decoder, text, at = json.JSONDecoder(), "", 0
+    begun = comma_due = False
     while True:
-        at = _skip(text, at, "," if begun else "")
-        if text[at : at + 1] == "]":
+        at = _past_space(text, at)
+        if at == len(text):
+            text, at = _more(file, path, "Expecting value"), 0
+        elif not begun:
+            if text[at] != "[":
+                raise InputError(f"{path} holds no list of records")
+            at, begun = at + 1, True
+        elif text[at] == "]":
             return
-        try:
-            item, end = decoder.raw_decode(text, at)
-        except json.JSONDecodeError as error:
-            more = file.read(PIECE)
-            if not more:
-                raise json.JSONDecodeError(f"{error.msg}, after {path.stat().st_size} bytes", "", 0) from None
-            text, at = text[at:] + more, 0
-            begun = begun and not text.startswith(",")
-            continue
-        yield item
-        at, begun = end, True
+        elif comma_due:
+            if text[at] != ",":
+                raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
+            at, comma_due = at + 1, False
+        else:
+            try:
+                item, at = decoder.raw_decode(text, at)
+            except json.JSONDecodeError as error:
+                text, at = text[at:] + _more(file, path, error.msg), 0
+                continue
+            yield item
+            comma_due = True
 
 
-def _skip(text: str, at: int, separator: str) -> int:
-    """Past white space and one separator."""
+def _past_space(text: str, at: int) -> int:
     while at < len(text) and text[at].isspace():
         at += 1
-    if separator and text[at : at + 1] == separator:
-        return _skip(text, at + 1, "")
     return at
+
+
+def _more(file: Any, path: Path, problem: str) -> str:
+    more: str = file.read(PIECE)
+    if not more:
+        raise json.JSONDecodeError(f"{problem}, in the last of {path.stat().st_size} bytes", "", 0)
+    return more
 
 
 def _batches(files: Sequence[Path], label: Label | None) -> Iterator[pa.RecordBatch]:
@@ -142,12 +151,6 @@ def _batches(files: Sequence[Path], label: Label | None) -> Iterator[pa.RecordBa
                 rows = []
     if rows:
         yield pa.RecordBatch.from_pylist(rows)
-    else:
-        yield from _empty().to_batches()
-
-
-def _empty() -> pa.Table:
-    return pa.table({"record": pa.array([], pa.string())})
 
 
 def _index(files: Sequence[Path], label: Label | None, version: str) -> Path:
@@ -160,12 +163,11 @@ def _index(files: Sequence[Path], label: Label | None, version: str) -> Path:
         if not target.exists():
             beside = target.with_suffix(".part")
             batches = _batches(files, label)
-            first = next(batches)
+            first = next(batches)  # a file of this size has one
             with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
                 writer.write_batch(first)
                 for batch in batches:
-                    if batch.num_rows:
-                        writer.write_batch(batch)
+                    writer.write_batch(batch)
             beside.rename(target)
     return target
 
