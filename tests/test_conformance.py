@@ -1,13 +1,20 @@
 """Every registered name keeps its contract. A plugin package runs the same checks on its own names."""
 
+import json
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import standin
 import torch
 from conftest import small_config
 
 from interleave import testing
+from interleave.cli import main
 from interleave.registry import GROUPS
 
 VIT = {"image_size": 28, "patch_size": 14, "hidden_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -37,11 +44,49 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
 }  # fmt: skip
 
 
+def _release(folder: Path) -> dict[str, Any]:
+    standin.write(folder, 60)
+    return {"root": str(folder)}
+
+
+def _shards(folder: Path) -> dict[str, Any]:
+    records = testing.write_records(folder)
+    files = [f"dataset.llava_json.path={records}", f"dataset.llava_json.media={folder}"]
+    assert main(["data", "pack", "--out", str(folder / "shards"), "dataset=llava_json", *files]) == 0
+    return {"path": str(folder / "shards")}
+
+
+def _table(folder: Path) -> dict[str, Any]:
+    records = json.loads(testing.write_records(folder).read_text())
+    keys = ("id", "image", "conversations")
+    pq.write_table(pa.Table.from_pylist([{k: r[k] for k in keys} for r in records]), folder / "rows.parquet")
+    return {"path": str(folder), "media": str(folder)}
+
+
+def _archive(folder: Path) -> dict[str, Any]:
+    (record,) = json.loads(testing.write_records(folder).read_text())
+    (folder / "one.json").write_text(json.dumps({**record, "image": None}))
+    with tarfile.open(folder / "a.tar", "w") as tar:
+        tar.add(folder / "one.json", "one.json")
+        tar.add(folder / "grey.png", "one.png")
+    return {"path": f"{folder}/*.tar"}
+
+
+FILES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
+    ("dataset", "m4_instruct"): _release,
+    ("dataset", "shards"): _shards,
+    ("dataset", "huggingface"): _table,
+    ("dataset", "webdataset"): _archive,
+}
+
+
 def options(group: str, name: str, folder: Path) -> dict[str, Any]:
     """Small sizes, and small files for what reads files."""
     given = {"name": name} | SMALL.get((group, name), {})
     if name == "mini":
         return given | {"root": str(folder), "scenes": 3}
+    if (group, name) in FILES:
+        return given | FILES[group, name](folder)
     if group in ("dataset", "task"):
         return given | {"path": str(testing.write_records(folder)), "media": str(folder)}
     return given

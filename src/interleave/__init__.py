@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from .interfaces import (
         Chat,
         Dataset,
+        Judge,
+        JudgedTask,
         LanguageModel,
         ModalityAdapter,
         Projector,
+        Scored,
         Task,
         VisionEncoder,
         weights_follow,
@@ -19,19 +22,20 @@ if TYPE_CHECKING:
     from .lm import LM, load
     from .media import list_frames, load_image, uniform
     from .records import Records, read_json
-    from .registry import datasets, hint, llms, load_plugins, modalities, projectors, tasks, vision_encoders
+    from .registry import datasets, hint, judges, llms, load_plugins, modalities, projectors, tasks, vision_encoders
     from .sample import Media, Preference, Sample, Turn
     from .types import NEWLINE, BadSample, Batch, Example, InputError, Note, VisionSpec, Visual
     from .video import load_frames
 
 _HOMES = {
     "attention": ["register_attention", "segments"],
-    "interfaces": ["Chat", "Dataset", "LanguageModel", "ModalityAdapter", "Projector", "Task", "VisionEncoder",
-                   "weights_follow"],
+    "interfaces": ["Chat", "Dataset", "Judge", "JudgedTask", "LanguageModel", "ModalityAdapter", "Projector", "Scored",
+                   "Task", "VisionEncoder", "weights_follow"],
     "lm": ["LM", "load"],
     "media": ["list_frames", "load_image", "uniform"],
     "records": ["Records", "read_json"],
-    "registry": ["datasets", "hint", "llms", "load_plugins", "modalities", "projectors", "tasks", "vision_encoders"],
+    "registry": ["datasets", "hint", "judges", "llms", "load_plugins", "modalities", "projectors", "tasks",
+                 "vision_encoders"],
     "sample": ["Media", "Preference", "Sample", "Turn"],
     "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "Note", "VisionSpec", "Visual"],
     "video": ["load_frames"],
@@ -47,6 +51,8 @@ __all__ = [
     "Dataset",
     "Example",
     "InputError",
+    "Judge",
+    "JudgedTask",
     "LanguageModel",
     "Media",
     "ModalityAdapter",
@@ -55,6 +61,7 @@ __all__ = [
     "Projector",
     "Records",
     "Sample",
+    "Scored",
     "Task",
     "Turn",
     "VisionEncoder",
@@ -62,6 +69,7 @@ __all__ = [
     "Visual",
     "datasets",
     "hint",
+    "judges",
     "list_frames",
     "llms",
     "load",

@@ -81,7 +81,7 @@ def convert(arguments: Sequence[str]) -> None:
 
 def data(arguments: Sequence[str]) -> int:
     """check, count, preview or pack training data"""
-    from .survey.command import data_command
+    from .survey import data_command
 
     return data_command(arguments)
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from statistics import fmean
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from PIL import Image
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from .media import to_view
 from .sample import Preference, Sample
-from .types import VisionSpec, Visual
+from .types import InputError, VisionSpec, Visual
 
 _FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
 
@@ -185,11 +186,25 @@ class Dataset(ABC):
         return ()
 
 
+class Scored(NamedTuple):
+    """An item of a task that was asked and scored."""
+
+    record: Mapping[str, Any]
+    reply: str
+    scores: Mapping[str, float]
+
+
 class Task(ABC):
     """Questions with a score."""
 
+    version: str = "1"
+    """Changes with the prompt, the items or the metric: numbers of two versions are not to be compared."""
     generation: Mapping[str, Any] = {"max_new_tokens": 64}
     """How replies are made, in the terms of Transformers' ``generate``."""
+    best: Mapping[str, float] = {}
+    """The most that a metric can be, where that is not 1."""
+    expected: int | None = None
+    """How many items there should be, where that is known."""
 
     @abstractmethod
     def records(self) -> Sequence[Mapping[str, Any]]:
@@ -197,7 +212,7 @@ class Task(ABC):
 
     @abstractmethod
     def sample(self, record: Mapping[str, Any]) -> Sample:
-        """What is asked: a conversation that ends before the assistant's reply."""
+        """What is asked: a conversation that ends before the assistant's reply. Raises BadSample."""
 
     @abstractmethod
     def answer(self, record: Mapping[str, Any]) -> str:
@@ -205,7 +220,11 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
-        """Metrics of one reply, each in 0..1; the first is the one that tables show."""
+        """Metrics of one reply; the first is the one that tables show."""
+
+    def total(self, scored: Sequence[Scored]) -> dict[str, float]:
+        """Metrics of some items together: the mean of each metric, where a task does not say otherwise."""
+        return {metric: fmean(item.scores[metric] for item in scored) for metric in scored[0].scores}
 
     def group(self, record: Mapping[str, Any]) -> str:
         """Which row of the table it counts for; ``a/b`` counts for row ``a``, too."""
@@ -218,3 +237,35 @@ class Task(ABC):
     def chance(self, record: Mapping[str, Any]) -> float | None:
         """What a guess scores, where that is known."""
         return None
+
+    def released(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Fields of the item's line in a result file of the benchmark's released form, where there is one."""
+        return None
+
+
+Messages = list[dict[str, str]]
+"""A conversation with a judge: ``{"role": "system" or "user", "content": text}``."""
+
+
+class JudgedTask(Task):
+    """Questions whose replies another language model grades."""
+
+    @abstractmethod
+    def judge(self, record: Mapping[str, Any], reply: str) -> Messages:
+        """What the judge is asked about a reply."""
+
+    @abstractmethod
+    def judgement(self, text: str) -> dict[str, float] | None:
+        """What the judge said -> metrics; None where it did not keep to the form."""
+
+    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+        """Raises InputError: only a judge knows."""
+        raise InputError(f"{type(self).__name__} is graded by a judge; choose one with judge=openai or judge=local")
+
+
+class Judge(ABC):
+    """A language model that grades replies."""
+
+    @abstractmethod
+    def ask(self, messages: Messages, attempt: int) -> str:
+        """What it says. attempt: 0, or how often a malformed answer was asked for again. Raises InputError."""

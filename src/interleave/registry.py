@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from .interfaces import Dataset, ModalityAdapter, Task
+from .interfaces import Dataset, Judge, ModalityAdapter, Task
 from .types import InputError
 
 T = TypeVar("T")
@@ -106,9 +106,10 @@ llms: Registry[Any] = Registry("llm")
 modalities: Registry[ModalityAdapter] = Registry("modality")
 datasets: Registry[Dataset] = Registry("dataset")
 tasks: Registry[Task] = Registry("task")
+judges: Registry[Judge] = Registry("judge")
 
 GROUPS: dict[str, Registry[Any]] = {
-    r.group: r for r in (vision_encoders, projectors, llms, modalities, datasets, tasks)
+    r.group: r for r in (vision_encoders, projectors, llms, modalities, datasets, tasks, judges)
 }
 
 
