@@ -12,7 +12,7 @@ from conftest import ROOT
 from interleave.registry import GROUPS
 
 LAYERS = [
-    {"types"},
+    {"types", "filling"},
     {"media", "sample", "records", "readers"},
     {"video"},
     {"interfaces", "placement"},
@@ -23,6 +23,7 @@ LAYERS = [
     {"data"},
     {"build", "session"},
     {"lm"},
+    {"judging"},
     {"evaluate", "proof"},
     {"report", "chat", "compose", "convert"},
     {"survey"},

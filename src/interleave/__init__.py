@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import metrics
     from .attention import register as register_attention
     from .attention import segments
     from .interfaces import (
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
         Judge,
         JudgedTask,
         LanguageModel,
+        Messages,
         ModalityAdapter,
         Projector,
         Scored,
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attention": ["register_attention", "segments"],
-    "interfaces": ["Chat", "Dataset", "Judge", "JudgedTask", "LanguageModel", "ModalityAdapter", "Projector", "Scored",
-                   "Task", "VisionEncoder", "weights_follow"],
+    "interfaces": ["Chat", "Dataset", "Judge", "JudgedTask", "LanguageModel", "Messages", "ModalityAdapter",
+                   "Projector", "Scored", "Task", "VisionEncoder", "weights_follow"],
     "lm": ["LM", "load"],
     "media": ["list_frames", "load_image", "uniform"],
     "records": ["Records", "read_json"],
@@ -55,6 +57,7 @@ __all__ = [
     "JudgedTask",
     "LanguageModel",
     "Media",
+    "Messages",
     "ModalityAdapter",
     "Note",
     "Preference",
@@ -76,6 +79,7 @@ __all__ = [
     "load_frames",
     "load_image",
     "load_plugins",
+    "metrics",
     "modalities",
     "projectors",
     "read_json",
@@ -89,6 +93,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "metrics":
+        return import_module(".metrics", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'interleave' has no attribute {name!r}")
     home = import_module(f".{_HOME_OF[name]}", __name__)
