@@ -80,7 +80,9 @@ class InterleavedData(LightningDataModule):
         else:
             start, left = regroup(self.train.mixture, [r["cursor"] for r in ranks])
             self.train.ledger.restore(entries if rank == 0 else [])
-            self.train.cursor = {"next": start, "ahead": {}, "waiting": left[rank::world], "ledger": len(entries)}
+            seen = tuple(sum(r["cursor"]["seen"][i] for r in ranks) for i in (0, 1))
+            mine = {"waiting": left[rank::world], "seen": seen, "ledger": len(entries)}
+            self.train.cursor = {"next": start, "ahead": {}, **mine}
         if rank == 0:
             self.train.ledger.rewrite(entries)
 

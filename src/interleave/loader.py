@@ -77,7 +77,7 @@ class PackedLoader:
         self.mixture = Mixture(source.supplies(), seed)
         self.rendered = _Rendered(self.source, self.mixture.names, cache)
         self.ledger = ledger or Ledger()
-        self.cursor: Mapping[str, Any] = {"next": 0, "ahead": {}, "waiting": [], "ledger": 0}
+        self.cursor: Mapping[str, Any] = {"next": 0, "ahead": {}, "waiting": [], "seen": (0, 0), "ledger": 0}
 
     def refer(self, reference: Callable[[Example], tuple[float, float]]) -> None:
         """From now on pairs come with the log-probabilities that ``reference`` knows."""
@@ -99,14 +99,15 @@ class PackedLoader:
         try:
             for place, example in feed.waiting():
                 packer.add(place, example)
+            packer.seen = self.cursor["seen"]  # what waited is among it
             while True:
                 while not packer.full and (drawn := feed.draw()) is not None:
                     packer.add(*drawn)
                 if not packer.waiting:
                     return
                 rows = packer.take()
-                waiting = [place for place, _ in packer.waiting]
-                yield rows, {**feed.cursor(), "waiting": waiting, "ledger": len(self.ledger.entries)}
+                held = {"waiting": [place for place, _ in packer.waiting], "seen": packer.seen}
+                yield rows, {**feed.cursor(), **held, "ledger": len(self.ledger.entries)}
         finally:
             feed.close()
 
