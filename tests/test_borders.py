@@ -12,7 +12,7 @@ from conftest import ROOT
 from interleave.registry import GROUPS
 
 LAYERS = [
-    {"types", "filling"},
+    {"types", "metrics", "filling"},
     {"media", "sample", "records", "readers"},
     {"video"},
     {"interfaces", "placement"},
@@ -103,11 +103,11 @@ def test_no_plugin_folder_without_a_group() -> None:
 
 def test_the_wheel_lists_every_folder() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    folders = {f"interleave_plugins.{g}" for g in GROUPS} | {
-        "interleave",
-        "interleave.checkpoint",
-        "interleave.conf",
-        "interleave_plugins",
+    roots = {"interleave": SOURCE, "interleave.conf": ROOT / "conf", "interleave_plugins": ROOT / "plugins"}
+    folders = {
+        ".".join([name, *path.parent.relative_to(root).parts])
+        for name, root in roots.items()
+        for path in root.rglob("__init__.py")
     }
     assert set(settings["packages"]) == folders
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_config
-from interleave_plugins.task.multiple_choice import chosen_letter
 from PIL import Image
 
 import interleave as il
@@ -19,6 +18,7 @@ from interleave.checkpoint import save_config, save_weights
 from interleave.evaluate import evaluate, table
 from interleave.generate import generate, right_align
 from interleave.lm import LM
+from interleave.metrics import chosen_letter
 from interleave.report import write_report
 from interleave.session import Session
 

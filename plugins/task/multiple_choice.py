@@ -1,11 +1,10 @@
 """Questions with lettered options."""
 
-import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from interleave import BadSample, Sample, Task, read_json, tasks
+from interleave import BadSample, Sample, Task, metrics, read_json, tasks
 
 
 @tasks.register("multiple_choice")
@@ -55,23 +54,13 @@ class MultipleChoice(Task):
         return letter
 
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
-        return {"accuracy": float(chosen_letter(reply) == self.answer(record))}
+        return {"accuracy": float(metrics.chosen_letter(reply, len(record["choices"])) == self.answer(record))}
 
     def group(self, record: Mapping[str, Any]) -> str:
         return str(record.get("group", "all"))
 
     def chance(self, record: Mapping[str, Any]) -> float | None:
         return 1 / len(record["choices"])
-
-
-def chosen_letter(reply: str) -> str:
-    """``B``, ``(b)``, ``B. a dog`` and ``The answer is B.`` all chose B; empty where no letter was chosen."""
-    text = reply.strip()
-    first = re.match(r"\(?([A-Za-z])(?:[).:,\s]|$)", text)
-    if first and (len(text) < 3 or text[0] == "(" or not text[first.end() - 1].isspace()):
-        return first[1].upper()
-    named = re.findall(r"\b([A-Z])\b(?=[).:,]|\s*$)", text)
-    return str(named[-1]) if named else ""
 
 
 def with_placeholders(record: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
