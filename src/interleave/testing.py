@@ -16,7 +16,7 @@ from .attention import segments
 from .build import assemble
 from .collate import collate, one_per_row
 from .generate import generate
-from .interfaces import Dataset, LanguageModel, Projector, Task, VisionEncoder
+from .interfaces import Dataset, Judge, LanguageModel, Messages, Projector, Task, VisionEncoder
 from .registry import GROUPS, llms, modalities, projectors, vision_encoders
 from .render import render
 from .sample import Media, Sample, Turn
@@ -163,6 +163,23 @@ def check_task(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         assert (chance := task.chance(record)) is None or 0 < chance < 1
 
 
+def check_judge(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    judge, again = GROUPS["judge"].build(node), GROUPS["judge"].build(node)
+    assert isinstance(judge, Judge)
+    said = json.dumps(dict(judge.identity()), sort_keys=True)
+    assert said == json.dumps(dict(again.identity()), sort_keys=True), "the cache finds a judge again by its identity"
+    assert min(judge.batch, judge.workers, judge.max_tokens, judge.count("How many tokens?")) >= 1
+    question: Messages = [{"role": "system", "content": "You grade."}, {"role": "user", "content": "Is 1 right?"}]
+    if judge.asks:
+        alone = judge.ask(question, 0)
+        assert isinstance(alone, str)
+        assert judge.ask_batch([question, question], 1)[0] == judge.ask(question, 1), (
+            "the same question, asked together"
+        )
+        assert json.dumps(dict(judge.identity()), sort_keys=True) == said
+    judge.close()
+
+
 def check_flow(config: Mapping[str, Any]) -> None:
     """A model with the component in it learns from every modality and answers."""
     assembly = assemble(config)
@@ -217,4 +234,5 @@ CHECKS = {
     "modality": check_modality,
     "dataset": check_dataset,
     "task": check_task,
+    "judge": check_judge,
 }
