@@ -23,6 +23,14 @@ HALF = "\ufffd"
 """What a part of a character is decoded to."""
 
 
+class Said(NamedTuple):
+    """A reply. tokens: that were made for it. cut: it had not ended when it reached the most that it may have."""
+
+    text: str
+    tokens: int
+    cut: bool
+
+
 class Options(NamedTuple):
     """How a reply is made: what Transformers' ``generate`` gets, where it is cut, and from where chance begins."""
 
@@ -70,21 +78,22 @@ def generate(model: InterleavedModel, batch: Batch, **options: Any) -> list[str]
 
 @contextmanager
 def evaluating(model: InterleavedModel) -> Iterator[None]:
-    """In evaluation mode and without gradients; afterwards as before."""
-    was_training = model.training
+    """In evaluation mode and without gradients; afterwards every part is as before, frozen ones may differ."""
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.inference_mode():
             yield
     finally:
-        model.train(was_training)
+        for module, training in modes.items():
+            module.training = training
 
 
 def respond(model: InterleavedModel, embeds: Tensor, mask: Tensor, options: Options, **more: Any) -> Tensor:
     """Prompts (B, T, D) padded in front -> new tokens (B, n), padded at the end."""
     stopping = StoppingCriteriaList(more.pop("stopping", []))
     if options.stops:
-        stopping.append(_Said(model.llm.chat, options.stops))
+        stopping.append(_Stops(model.llm.chat, options.stops))
     if stopping:
         more["stopping_criteria"] = stopping
     with torch.random.fork_rng(enabled=options.seed is not None):
@@ -102,7 +111,19 @@ def decoded(chat: Chat, ids: Sequence[int], stops: Sequence[str]) -> str:
     return text[: min(found)] if found else text
 
 
-class _Said(StoppingCriteria):
+def said(chat: Chat, ids: Sequence[int], stops: Sequence[str]) -> Said:
+    """A row of new tokens, padded at the end -> the reply, and how it ended."""
+    text = decoded(chat, ids, stops)
+    ends = [i for i, token in enumerate(ids) if token in chat.stop_ids]
+    if ends:
+        return Said(text, ends[0] + 1, False)
+    if text == decoded(chat, ids, ()):
+        return Said(text, len(ids), True)
+    padding = next((i for i, token in enumerate(reversed(ids)) if token != chat.pad_id), 0)
+    return Said(text, len(ids) - padding, False)
+
+
+class _Stops(StoppingCriteria):
     """Rows whose text holds a stop string; Transformers' own looks only at how a text ends."""
 
     def __init__(self, chat: Chat, stops: Sequence[str]) -> None:

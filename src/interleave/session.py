@@ -18,32 +18,35 @@ from .render import render
 from .sample import Sample, Turn
 from .types import Batch, Example, VisionSpec, Visual
 
-VISUALS = 64
-"""Visuals whose features a session keeps."""
+KEPT = 2**30
+"""Bytes of features that are kept."""
 
 
 class Features:
-    """What the vision side made of the last visuals, by their content."""
+    """What the vision side made of the last visuals, by their content; at most ``limit`` bytes of it.
 
-    def __init__(self, model: InterleavedModel, size: int = VISUALS) -> None:
-        self.model, self.size = model, size
+    Each visual is encoded by itself, so that its features never depend, not even in the last bit, on which others were
+    new at the same time.
+    """
+
+    def __init__(self, model: InterleavedModel, limit: int = KEPT) -> None:
+        self.model, self.limit, self.bytes = model, limit, 0
         self.kept: OrderedDict[str, Tensor] = OrderedDict()
 
     def of(self, visuals: Sequence[Visual]) -> list[Tensor]:
-        """(n, D) for each. Those that are not known are encoded in one go."""
-        keys = [key(visual) for visual in visuals]
-        new = {k: v for k, v in zip(keys, visuals, strict=True) if k not in self.kept}
-        if new:
-            device = self.model.mean.device
-            seen = self.model.see(torch.cat([v.pixels for v in new.values()]).to(device))
-            views = seen.split([len(v.pixels) for v in new.values()])
-            for (k, visual), made in zip(new.items(), views, strict=True):
-                self.kept[k] = self.model.adapter(visual.kind).merge(made, visual.meta)
-        found = [self.kept[k] for k in keys]
-        for k in keys:
-            self.kept.move_to_end(k)
-        while len(self.kept) > self.size:
-            self.kept.popitem(last=False)
+        """(n, D) for each."""
+        return [self._of(visual) for visual in visuals]
+
+    def _of(self, visual: Visual) -> Tensor:
+        name = key(visual)
+        if name not in self.kept:
+            seen = self.model.see(visual.pixels.to(self.model.mean.device))
+            self.kept[name] = self.model.adapter(visual.kind).merge(seen, visual.meta)
+            self.bytes += self.kept[name].nbytes
+        self.kept.move_to_end(name)
+        found = self.kept[name]
+        while self.bytes > self.limit:
+            self.bytes -= self.kept.popitem(last=False)[1].nbytes
         return found
 
 
