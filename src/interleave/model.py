@@ -57,7 +57,13 @@ class InterleavedModel(nn.Module):
         counts = [shown.views for shown in batch.shown]
         views = seen[: sum(counts)].split(counts)
         made = [self.adapter(s.kind).merge(v, s.meta) for s, v in zip(batch.shown, views, strict=True)]
-        return [seen[:0].flatten(0, 1), *made]  # nothing keeps the vision tower in the graph when no picture is shown
+        return [self._nothing(seen), *made]
+
+    def _nothing(self, seen: Tensor) -> Tensor:
+        """(0, D), in the graph of the vision tower and of every adapter's weights, whatever the batch shows: ranks meet
+        in the gradients of all of them."""
+        idle = [p.flatten()[:0].view(0, seen.shape[-1]).to(seen.dtype) for p in self.modality.parameters()]
+        return torch.cat([seen[:0].flatten(0, 1), *idle])
 
     def hidden(self, batch: Batch) -> Tensor:
         """(B, T, D), after the language model's last norm."""

@@ -2,8 +2,9 @@
 
 from .layout import Checkpoint, Export, Layout, Parts, save_config, write_config
 from .reading import LAYOUTS, fill, named_layout, open_checkpoint, unfilled, unread
+from .resuming import WholeFiles, last_checkpoint, replacing
 from .tensors import Shape, Tensors, write_file, write_index
-from .writing import beside, last_checkpoint, save_weights
+from .writing import beside, save_weights
 
 __all__ = [
     "LAYOUTS",
@@ -13,11 +14,13 @@ __all__ = [
     "Parts",
     "Shape",
     "Tensors",
+    "WholeFiles",
     "beside",
     "fill",
     "last_checkpoint",
     "named_layout",
     "open_checkpoint",
+    "replacing",
     "save_config",
     "save_weights",
     "unfilled",

@@ -168,6 +168,12 @@ def text_type(llm: Any) -> str | None:
     return found
 
 
+def unheld_poses(kinds: Mapping[str, Any]) -> dict[str, str]:
+    """No published layout has a place for the weights of pose encodings."""
+    poses = kinds.get("scene3d", {}).get("poses", "none")
+    return {} if poses == "none" else {"poses": f"it has no weights for scene3d.poses={poses}"}
+
+
 def used_layers(export: Export) -> int:
     """Layers of the vision tower that the model runs."""
     return len(export.model.vision_encoder.blocks())

@@ -19,7 +19,7 @@ from transformers import (
 
 from ..types import InputError
 from .chat_template import template
-from .layout import Export, Parts, known, text_type, tower, used_layers, vision_config
+from .layout import Export, Parts, known, text_type, tower, unheld_poses, used_layers, vision_config
 from .tensors import Shape
 
 IMAGE = "<image>"
@@ -97,7 +97,7 @@ class Llava:
         if group == "projector":
             layer, _, kind = rest.partition(".")
             return f"multi_modal_projector.linear_{ {'0': 1, '2': 2}[layer] }.{kind}"
-        return None if name == "llm.newline" else name.replace("llm.model.", "language_model.", 1)
+        return name.replace("llm.model.", "language_model.", 1) if group == "llm" and rest != "newline" else None
 
     def refuses(self, export: Export) -> dict[str, str]:
         kinds = export.parts["modality"]
@@ -177,7 +177,7 @@ class Llava:
 
 def unfit_parts(export: Export) -> dict[str, str]:
     """Parts that neither layout can hold."""
-    model, parts, found = export.model, export.parts, {}
+    model, parts, found = export.model, export.parts, unheld_poses(export.parts["modality"])
     if tower(model.vision_encoder) not in ENCODERS:
         found["vision_encoder"] = f"it is written with SigLIP and CLIP towers, not {parts['vision_encoder']['name']}"
     if parts["projector"]["name"] != "mlp" or parts["projector"].get("depth", 2) != 2:

@@ -58,6 +58,8 @@ class LlavaOnevision(Llava):
             kinds["video"] = {**kinds["video"], **VIDEOS, "times": False}
         if "scene3d" in drop:
             kinds["scene3d"] = {**kinds["scene3d"], "fit": "pad", "newline": "frame", "stride": 1}
+        if "poses" in drop:
+            kinds["scene3d"] = {**kinds["scene3d"], "poses": "none"}
         return {**parts, "modality": {k: v for k, v in kinds.items() if k in KINDS}}
 
     def from_native(self, name: str, used: bool) -> str | None:

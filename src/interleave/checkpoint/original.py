@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from ..types import InputError
-from .layout import Export, Parts, known, text_type, tower, used_layers, vision_config
+from .layout import Export, Parts, known, text_type, tower, unheld_poses, used_layers, vision_config
 from .tensors import Shape
 
 VISION = "model.vision_tower.vision_tower.vision_model."
@@ -66,6 +66,8 @@ class Original:
             return VISION + re.sub(r"^layers\.", "encoder.layers.", rest)
         if group == "projector":
             return f"model.mm_projector.{rest}"
+        if group == "modality":
+            return None
         return "model.image_newline" if name == "llm.newline" else name.removeprefix("llm.model.")
 
     def refuses(self, export: Export) -> dict[str, str]:
@@ -88,16 +90,18 @@ class Original:
             found["scene3d"] = "its views are pictures, and the two differ in newline or pooling"
         if (video or {}).get("times"):
             found["times"] = "it writes no time before a frame"
-        return found
+        return found | unheld_poses(kinds)
 
     def without(self, parts: Parts, drop: Sequence[str]) -> Parts:
-        """One fit for all, no times, and 3D views as the pictures are."""
+        """One fit for all, no times, no poses, and 3D views as the pictures are."""
         kinds = {kind: dict(node) for kind, node in parts["modality"].items()}
         image = kinds.get("image", {})
         if "fit" in drop:
             kinds = {kind: {**node, "fit": image.get("fit", "square")} for kind, node in kinds.items()}
         if "times" in drop:
             kinds["video"]["times"] = False
+        if "poses" in drop:
+            kinds["scene3d"]["poses"] = "none"
         if "scene3d" in drop:
             kinds["scene3d"] |= {"newline": "frame" if image.get("newline") else "none", "stride": 1}
         return {**parts, "modality": kinds}

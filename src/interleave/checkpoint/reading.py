@@ -1,6 +1,7 @@
 """A folder of any layout -> config nodes and weights."""
 
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,11 +24,14 @@ from .onevision import LlavaOnevision
 from .original import Original
 from .tensors import Tensors
 
+logger = logging.getLogger(__name__)
+
 LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in (Native(), Original(), Llava(), LlavaOnevision())}
 BUFFERS = ("position_ids", "rotary_emb.inv_freq")
 """Written by old code, and no weights."""
 ABOVE = re.compile(r"vision_encoder\.(layers\.\d+|post_layernorm|layernorm|head)\.")
 """What a vision tower has above the layer that is read."""
+ADAPTERS = "modality."
 ABSENT = "llm.newline"
 """Layouts without a separator do not hold it; it begins at zero."""
 
@@ -101,11 +105,11 @@ def fill(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype | None = N
     dtype: of the weights; None keeps that of the language model's embeddings. Returns the tensors that the model does
     not read, native name -> the file's. Raises InputError naming file, tensor and expectation.
     """
-    unused = unread(model, checkpoint)
+    unused, kind = unread(model, checkpoint), dtype or _dtype(checkpoint)
+    begun = _begin(model, checkpoint, kind)
     wanted, second = model.state_dict(), aliases(model)
-    _check(wanted, set(second), unused, checkpoint)
+    _check({name: t for name, t in wanted.items() if not name.startswith(begun)}, set(second), unused, checkpoint)
     native = {foreign: name for name, foreign in checkpoint.names.items() if name not in unused}
-    kind = dtype or _dtype(checkpoint)
     state = {native[name]: t.to(kind) for name, t in checkpoint.tensors.read(list(native))}
     if ABSENT in wanted and ABSENT not in state:
         state[ABSENT] = torch.zeros(wanted[ABSENT].shape, dtype=kind)
@@ -121,8 +125,38 @@ def fill(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype | None = N
     return unused
 
 
+def _begin(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[str, ...]:
+    """Draw the weights of adapters of which the checkpoint holds nothing: one that was made without them can be given
+    to training. Returns where they lie, as beginnings of names.
+    """
+    fresh = tuple(f"{place}." for place in _adapters(model) if not _any(checkpoint, place))
+    for place in fresh:
+        adapter = model.get_submodule(place[:-1]).to(dtype)
+        reset_parameters(adapter)
+        logger.warning("%s holds no weights of %s: they begin anew", checkpoint.folder, place[:-1])
+    return fresh
+
+
+def _adapters(model: nn.Module) -> list[str]:
+    """Names of the adapters that own weights."""
+    return sorted({".".join(name.split(".")[:2]) for name, _ in model.named_parameters() if name.startswith(ADAPTERS)})
+
+
+def reset_parameters(module: nn.Module) -> None:
+    """Initial weights, by the method that torch's layers have for it. Raises InputError for a part without one."""
+    reset: Any = getattr(module, "reset_parameters", None)
+    if reset:
+        reset()
+    elif next(module.parameters(recurse=False), None) is not None:
+        raise InputError(f"{type(module).__name__} owns weights and has no reset_parameters() to begin them by")
+    else:
+        for child in module.children():
+            reset_parameters(child)
+
+
 def unread(model: nn.Module, checkpoint: Checkpoint) -> dict[str, str]:
-    """Tensors that the model has no use for: layers and norms above the one that is read, the copy of a tied head.
+    """Tensors that the model has no use for: layers and norms above the one that is read, the copy of a tied head,
+    those of an adapter that owns none in this model.
 
     Ties the weights of ``model``, which ``unfilled`` leaves undone. Raises InputError for any other that the model does
     not have.
@@ -131,9 +165,11 @@ def unread(model: nn.Module, checkpoint: Checkpoint) -> dict[str, str]:
         if isinstance(module, PreTrainedModel):
             module.tie_weights()
     wanted, second = model.state_dict(), aliases(model)
+    owning = tuple(f"{place}." for place in _adapters(model))
     left = {}
     for native, foreign in checkpoint.names.items():
-        if native in second or (native not in wanted and ABOVE.match(native)):
+        idle = native.startswith(ADAPTERS) and not native.startswith(owning)
+        if native in second or (native not in wanted and (idle or ABOVE.match(native))):
             left[native] = foreign
         elif native not in wanted:
             file = checkpoint.tensors.file_of[foreign]

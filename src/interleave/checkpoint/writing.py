@@ -51,13 +51,3 @@ def save_weights(
     part = folder / (SINGLES[0] + ".part")
     write_file(part, {n: Shape(tuple(t.shape), t.dtype) for n, t in kept.items()}, iter(kept.items()))
     part.rename(folder / SINGLES[0])
-
-
-def last_checkpoint(path: Path) -> Path:
-    """What to resume from: a checkpoint itself, or the last one of a run's folder."""
-    if path.suffix == ".ckpt" and path.exists():
-        return path
-    last = path / "checkpoints" / "last.ckpt"
-    if not last.exists():
-        raise InputError(f"nothing to resume in {path}: {last} does not exist")
-    return last
