@@ -12,7 +12,7 @@ from conftest import ROOT
 from interleave.registry import GROUPS
 
 LAYERS = [
-    {"types", "metrics", "filling"},
+    {"types", "metrics", "benchmark", "filling"},
     {"media", "sample", "records", "readers"},
     {"video"},
     {"interfaces", "placement"},
@@ -27,12 +27,12 @@ LAYERS = [
     {"evaluate", "proof"},
     {"report", "chat", "compose", "convert"},
     {"survey"},
-    {"train", "testing"},
+    {"train", "testing", "ablate"},
     {"cli"},
 ]
 SAME = {
     ("render", "registry"), ("model", "loss"), ("module", "parallel"), ("module", "optim"), ("data", "parallel"),
-    ("optim", "preference"), ("module", "preference"),
+    ("optim", "preference"), ("module", "preference"), ("parallel", "checkpoint"),
 }  # fmt: skip
 SOURCE = ROOT / "src" / "interleave"
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_files
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,7 @@ import standin
 import torch
 from conftest import small_config
 
-from interleave import testing
+from interleave import BENCH, testing
 from interleave.cli import main
 from interleave.registry import GROUPS
 
@@ -72,11 +73,16 @@ def _archive(folder: Path) -> dict[str, Any]:
     return {"path": f"{folder}/*.tar"}
 
 
+def _bench(folder: Path) -> dict[str, Any]:
+    return {"root": str(bench_files.write(folder, 1).folder)}
+
+
 FILES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("dataset", "m4_instruct"): _release,
     ("dataset", "shards"): _shards,
     ("dataset", "huggingface"): _table,
     ("dataset", "webdataset"): _archive,
+    **{("task", name): _bench for name in ("interleave_bench", "interleave_bench_3d", *BENCH)},
 }
 
 

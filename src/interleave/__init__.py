@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from . import metrics
     from .attention import register as register_attention
     from .attention import segments
+    from .benchmark import BENCH, TASK_OF, released_rows
     from .interfaces import (
         Chat,
         Dataset,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "attention": ["register_attention", "segments"],
+    "benchmark": ["BENCH", "TASK_OF", "released_rows"],
     "interfaces": ["Chat", "Dataset", "Judge", "JudgedTask", "LanguageModel", "Messages", "ModalityAdapter",
                    "Projector", "Scored", "Task", "VisionEncoder", "weights_follow"],
     "lm": ["LM", "load"],
@@ -45,8 +47,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BENCH",
     "LM",
     "NEWLINE",
+    "TASK_OF",
     "BadSample",
     "Batch",
     "Chat",
@@ -84,6 +88,7 @@ __all__ = [
     "projectors",
     "read_json",
     "register_attention",
+    "released_rows",
     "segments",
     "tasks",
     "uniform",

@@ -3,6 +3,7 @@
 from .answers import (
     anls,
     chosen_letter,
+    clean_choice,
     exact_match,
     relaxed_accuracy,
     token_f1,
@@ -15,6 +16,7 @@ from .rouge import rouge_l
 __all__ = [
     "anls",
     "chosen_letter",
+    "clean_choice",
     "exact_match",
     "published_choice",
     "published_normalise",

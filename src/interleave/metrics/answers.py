@@ -16,13 +16,13 @@ NUMBERS = {"none": "0"} | {
 }
 ARTICLES = frozenset(("a", "an", "the"))
 SHORT_FORMS = """
-ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
-how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
-oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd
-someone'd've someone'll someone's something'd something'd've something'll that's there'd there'd've there're there's
-they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's
-where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've y'all
-y'all'll y'all'd've you'd you'd've you'll you're you've
+ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
+he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
+o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's
+someone'd someone'd've someone'll someone's something'd something'd've something'll that's there'd there'd've there're
+there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've
+when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't
+wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
 """What the official VQA evaluation writes with all apostrophes where an answer lacks one."""
 WHOLE = {
@@ -58,6 +58,15 @@ def chosen_letter(reply: str, count: int = 26) -> str:
         return first[1].upper()
     named = [letter for letter in re.findall(r"\b([A-Z])\b(?=[).:,]|\s*$)", text) if letter in letters]
     return str(named[-1]) if named else ""
+
+
+def clean_choice(reply: str, answer: str) -> float:
+    """1 where the reply chose the truth, however it says so: a letter of a to h, yes or no, else the same words."""
+    if len(letter := answer.strip(" ().").upper()) == 1 and letter in "ABCDEFGH":
+        return float(chosen_letter(reply, 8) == letter)
+    if (truth := yes_no(answer)) and exact_match(answer, truth):
+        return float(yes_no(reply) == truth)
+    return exact_match(reply, answer)
 
 
 def yes_no(reply: str) -> str:
