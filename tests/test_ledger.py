@@ -65,7 +65,7 @@ def test_a_checkpoint_brings_its_entries_back(tmp_path: Path) -> None:
     state = first.state(2)  # what was found after that is found again
     second = Ledger(path)
     second.restore(state)
-    second.rewrite(state)
+    second.rewrite()
     second.add(entry(1))
     second.add(entry(2))
     assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 1, 2]

@@ -11,6 +11,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from . import parallel
+from .checkpoint import WholeFiles
 from .data import InterleavedData
 from .fitting import Room
 from .interfaces import ModalityAdapter, Task
@@ -44,7 +45,7 @@ class Assembly:
         data = config["data"]
         rendering = check("data", _of(data, Rendering), Rendering)
         room = check("data", _of(data, Room), Room)
-        own = {name: check(f"data.sources.{name}", node, Own) for name, node in data.get("sources", {}).items()}
+        own = {name: check(f"data.sources.{name}", node, Own) for name, node in (data["sources"] or {}).items()}
         quarantine = read_quarantine(data["quarantine"]) if data.get("quarantine") else {}
         chat = self.model.llm.chat
         return Source(built, self.adapters, chat, self.vision, rendering, room, own, quarantine)
@@ -100,7 +101,8 @@ def build_trainer(config: Config) -> Trainer:
         raise InputError(f"trainer.max_steps is {steps!r}; it must be a number of steps, the schedule's length")
     callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node]
     logger = create(config["logger"]) if config["logger"] else False
-    trainer = {"enable_progress_bar": any(isinstance(c, ProgressBar) for c in callbacks), **config["trainer"]}
+    shown = any(isinstance(c, ProgressBar) for c in callbacks)
+    trainer = {"enable_progress_bar": shown, "plugins": [WholeFiles()], **config["trainer"]}
     if isinstance(trainer.get("strategy"), Mapping):
         trainer["strategy"] = create(trainer["strategy"])
     built: Trainer = create(trainer, callbacks=callbacks, logger=logger)

@@ -1,14 +1,14 @@
 """Loaders in Lightning's shape: what they hand to a step, and what of them goes into a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from lightning import LightningDataModule
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 
 from . import parallel
-from .ledger import Ledger
+from .ledger import ACTIONS, Ledger
 from .loader import Budget, PackedLoader
 from .mixture import regroup
 from .source import Source
@@ -81,10 +81,25 @@ class InterleavedData(LightningDataModule):
             start, left = regroup(self.train.mixture, [r["cursor"] for r in ranks])
             self.train.ledger.restore(entries if rank == 0 else [])
             seen = tuple(sum(r["cursor"]["seen"][i] for r in ranks) for i in (0, 1))
-            mine = {"waiting": left[rank::world], "seen": seen, "ledger": len(entries)}
-            self.train.cursor = {"next": start, "ahead": {}, **mine}
+            read = sum(r["cursor"]["read"] for r in ranks) if rank == 0 else 0
+            known = {"ledger": len(self.train.ledger.entries), "read": read}
+            self.train.cursor = {"next": start, "ahead": {}, "waiting": left[rank::world], "seen": seen, **known}
         if rank == 0:
-            self.train.ledger.rewrite(entries)
+            self._merged([r["ledger"] for r in ranks]).rewrite()
+        parallel.gather(None)  # nobody appends to the file before it is begun anew
+
+    def ledger(self) -> Ledger:
+        """What all ranks found, each sample once for each reason; a collective."""
+        mine = self.train.ledger
+        parts = parallel.gather((mine.state(len(mine.entries)), mine.read))
+        whole = self._merged([entries for entries, _ in parts])
+        whole.read = sum(read for _, read in parts)
+        return whole
+
+    def _merged(self, ranks: Sequence[Sequence[Mapping[str, Any]]]) -> Ledger:
+        whole = Ledger(self.train.ledger.path, self.train.ledger.max_bad)
+        whole.restore([entry for entries in ranks for entry in entries])
+        return whole
 
     def _same_mixture(self, saved: Mapping[str, Any]) -> None:
         now = self.train.mixture.signature()
@@ -98,3 +113,24 @@ class InterleavedData(LightningDataModule):
                     f"source {name} has changed since the checkpoint: {told[0]} then, {told[1]} now; "
                     "resume with the same data, or begin a new run with init=..."
                 )
+
+
+class DataTotals(Callback):
+    """Logs what the ledgers of all ranks hold, and how much of a batch is real.
+
+    What several ranks met counts for each of them. Raises InputError where all ranks together lost more than
+    ``max_bad``, each sample counted once.
+    """
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        data: InterleavedData = trainer.datamodule  # type: ignore[attr-defined]
+        ledger = data.train.ledger
+        real = float((batch.document > 0).float().mean())
+        mine = [*(ledger.counts[name] for name in ACTIONS), ledger.read, real, len(batch.pixels), 1]
+        *counts, read, real, views, ranks = parallel.total(torch.tensor(mine, device=pl_module.device)).tolist()
+        pl_module.log_dict({f"data/{name}": count for name, count in zip(ACTIONS, counts, strict=True)})
+        pl_module.log_dict({"data/real_tokens": real / ranks, "data/views": views / ranks})
+        if ledger.over(int(counts[0]), int(read)):  # the same on every rank
+            data.ledger().hold()

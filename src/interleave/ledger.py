@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from lightning import Callback, LightningModule, Trainer
 
-from .types import Batch, InputError, Note
+from .types import InputError, Note
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +18,8 @@ LOST = frozenset({"replaced", "left out"})
 """Actions after which a sample was not trained on."""
 ACTIONS = ("lost", "repaired", "shortened")
 """What totals tell apart."""
+LISTED = 20
+"""Lost samples that a message names."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Ledger:
     """Each sample stands in it once for each reason, however often it is read.
 
     path: a JSONL file that all ranks append to; None keeps entries in memory only. max_bad: lost samples that stop the
-    run, as a count or as a share of what was read. Of several ranks each counts its own.
+    run, as a count or as a share of what was read. Of several ranks each knows its own; after each step what all of
+    them have lost is held against the limit, too.
     """
 
     def __init__(self, path: Path | None = None, max_bad: float | None = None) -> None:
@@ -51,16 +53,15 @@ class Ledger:
 
     def add(self, entry: Entry) -> None:
         """Raises InputError with the list where too many are lost."""
-        key = (entry.source, entry.index, entry.reason)
-        if key in self._seen:
+        if _key(entry) in self._seen:
             return
-        self._seen.add(key)
+        self._seen.add(_key(entry))
         self.entries.append(entry)
         self.counts[_kind(entry)] += 1
-        self._write([entry])
+        self._append(entry)
         if entry.action in LOST:
             log.warning("%s (%s): %s", entry.action, entry.reason, entry.message)
-            self._stop_past_the_limit()
+            self.hold()
 
     def note(self, source: str, index: int, name: str, notes: Sequence[Note]) -> None:
         """A sample was used, but not as it stands in the data."""
@@ -85,40 +86,64 @@ class Ledger:
         return [asdict(entry) for entry in self.entries[:count]]
 
     def restore(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Begin with the entries of a checkpoint."""
-        self.entries = [Entry(**entry) for entry in entries]
+        """Begin with the entries of a checkpoint, or of several ranks, each once."""
+        known = {_key(entry): entry for entry in map(_entry, reversed(entries))}
+        self.entries, self._seen = list(known.values())[::-1], set(known)
         self.counts = Counter(_kind(entry) for entry in self.entries)
-        self._seen = {(e.source, e.index, e.reason) for e in self.entries}
 
-    def rewrite(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Begin the file anew, with the entries of all ranks."""
-        if self.path:
+    def rewrite(self) -> None:
+        """Begin the file anew, with the entries that are in memory."""
+        if not self.path:
+            return
+        part = self.path.with_name(f".{self.path.name}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text("".join(map(_line, self.entries)), encoding="utf-8")
+        if self.entries:
+            part.replace(self.path)
+        else:
+            part.unlink()
             self.path.unlink(missing_ok=True)
-            self._write([Entry(**entry) for entry in entries])
 
-    def _write(self, entries: Sequence[Entry]) -> None:
-        if not self.path or not entries:
+    def _append(self, entry: Entry) -> None:
+        if not self.path:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.path}.lock"), self.path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(entry), ensure_ascii=False) + "\n" for entry in entries)
+            file.write(_line(entry))
 
-    def _stop_past_the_limit(self) -> None:
+    def over(self, lost: int, read: int) -> bool:
+        """Whether ``lost`` samples of those ``read`` are more than ``max_bad``."""
         if self.max_bad is None:
-            return
+            return False
         share = 0 < self.max_bad < 1
-        limit = self.max_bad * max(self.read, 1 / self.max_bad) if share else self.max_bad
-        if self.counts["lost"] > limit:
-            lost = self.lost()
-            told = "; ".join(f"{e.source}[{e.index}] {e.message}" for e in lost[:20])
-            more = f"; and {len(lost) - 20} more" if len(lost) > 20 else ""
-            raise InputError(
-                f"{len(lost)} of {self.read} samples cannot be used, and data.max_bad is {self.max_bad:g}: {told}{more}"
-            )
+        return lost > (self.max_bad * max(read, 1 / self.max_bad) if share else self.max_bad)
+
+    def hold(self) -> None:
+        """Raises InputError with the list where too many are lost."""
+        if not self.over(self.counts["lost"], self.read):
+            return
+        lost = self.lost()
+        told = "; ".join(f"{e.source}[{e.index}] {e.message}" for e in lost[:LISTED])
+        more = f"; and {len(lost) - LISTED} more" if len(lost) > LISTED else ""
+        raise InputError(
+            f"{len(lost)} of {self.read} samples cannot be used, and data.max_bad is {self.max_bad:g}: {told}{more}"
+        )
 
 
 def _kind(entry: Entry) -> str:
     return "lost" if entry.action in LOST else entry.action
+
+
+def _key(entry: Entry) -> tuple[str, int, str]:
+    return entry.source, entry.index, entry.reason
+
+
+def _entry(saved: Mapping[str, Any]) -> Entry:
+    return Entry(**saved)
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(asdict(entry), ensure_ascii=False) + "\n"
 
 
 def read_quarantine(path: str | Path) -> dict[tuple[str, int], str]:
@@ -130,15 +155,3 @@ def read_quarantine(path: str | Path) -> dict[tuple[str, int], str]:
         raise InputError(f"data.quarantine: {path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(f"data.quarantine: {path} is no ledger of a run: {error!r}") from None
-
-
-class DataTotals(Callback):
-    """Logs what the ledger holds, and how much of a batch is real."""
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        ledger: Ledger = trainer.datamodule.train.ledger  # type: ignore[attr-defined]
-        pl_module.log_dict({f"data/{name}": float(ledger.counts[name]) for name in ACTIONS})
-        pl_module.log("data/real_tokens", (batch.document > 0).float().mean())
-        pl_module.log("data/views", float(len(batch.pixels)))

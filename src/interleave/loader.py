@@ -77,7 +77,7 @@ class PackedLoader:
         self.mixture = Mixture(source.supplies(), seed)
         self.rendered = _Rendered(self.source, self.mixture.names, cache)
         self.ledger = ledger or Ledger()
-        self.cursor: Mapping[str, Any] = {"next": 0, "ahead": {}, "waiting": [], "seen": (0, 0), "ledger": 0}
+        self.cursor: Mapping[str, Any] = {"next": 0, "ahead": {}, "waiting": [], "seen": (0, 0), "ledger": 0, "read": 0}
 
     def refer(self, reference: Callable[[Example], tuple[float, float]]) -> None:
         """From now on pairs come with the log-probabilities that ``reference`` knows."""
@@ -99,7 +99,7 @@ class PackedLoader:
         try:
             for place, example in feed.waiting():
                 packer.add(place, example)
-            packer.seen = self.cursor["seen"]  # what waited is among it
+            packer.seen, self.ledger.read = self.cursor["seen"], self.cursor["read"]  # what waited is among them
             while True:
                 while not packer.full and (drawn := feed.draw()) is not None:
                     packer.add(*drawn)
@@ -107,7 +107,8 @@ class PackedLoader:
                     return
                 rows = packer.take()
                 held = {"waiting": [place for place, _ in packer.waiting], "seen": packer.seen}
-                yield rows, {**feed.cursor(), **held, "ledger": len(self.ledger.entries)}
+                known = {"ledger": len(self.ledger.entries), "read": self.ledger.read}
+                yield rows, {**feed.cursor(), **held, **known}
         finally:
             feed.close()
 

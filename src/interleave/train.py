@@ -50,19 +50,22 @@ def train(config: Mapping[str, Any]) -> Path:
     resume = last_checkpoint(Path(config["resume"])) if config["resume"] else None
     if trainer.is_global_zero:
         save_config(run, config)
+        if not resume:
+            data.train.ledger.rewrite()  # an earlier run of this folder's
         Console().print(parts_table(module))
     trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
     if trainer.checkpoint_callback:
         trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
     if wandb.run is not None:  # the next job of a sweep in this process is a run of its own
         wandb.finish()
-    state = parallel.full_state(module.model)
+    state, ledger = parallel.full_state(module.model), data.ledger()
     if not trainer.is_global_zero:
         return run
     save(run, config, module, state)
     console = Console()
-    if summary := data.train.ledger.summary():
-        console.print(f"[yellow]{summary}; all in {data.train.ledger.path}", soft_wrap=True)
+    ledger.rewrite()
+    if summary := ledger.summary():
+        console.print(f"[yellow]{summary}; all in {ledger.path}", soft_wrap=True)
     if tasks:
         results = evaluate(load(run), tasks, run, config["eval_batch"])
         for task in results:

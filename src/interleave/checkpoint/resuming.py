@@ -1,0 +1,76 @@
+"""Lightning's checkpoints of a run: written so that a kill at any moment leaves a whole one, and found again."""
+
+import logging
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins import TorchCheckpointIO
+
+from ..types import InputError
+
+log = logging.getLogger(__name__)
+
+SHARDED = (".metadata", "meta.pt")
+"""What a folder of a checkpoint in shards holds once it is written."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Each file takes its name when it is complete. Lightning's own way copies across file systems, under the name."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        with replacing(Path(path)) as part, part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """A path to write a file or a folder to, which becomes ``target`` when all went well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    _remove(part)
+    yield part
+    if target.is_dir():  # a folder is no place to rename to
+        old = target.with_name(f".{target.name}.old")
+        _remove(old)
+        target.rename(old)
+        part.rename(target)
+        _remove(old)
+    else:
+        part.replace(target)
+
+
+def last_checkpoint(path: Path) -> Path:
+    """What to resume from: a checkpoint itself, or the last whole one of a run's folder. Raises InputError."""
+    if path.suffix == ".ckpt" and path.exists():
+        if not whole(path):
+            raise InputError(f"{path} is incomplete: its writing was interrupted. Name the run's folder instead")
+        return path
+    last = path / "checkpoints" / "last.ckpt"
+    if last.exists() and whole(last):
+        return last
+    others = sorted((p for p in last.parent.glob("*.ckpt") if p != last and whole(p)), key=lambda p: p.stat().st_mtime)
+    if not others:
+        state = "is incomplete, and there is no other" if last.exists() else "does not exist"
+        raise InputError(f"nothing to resume in {path}: {last} {state}")
+    log.warning("%s cannot be read, its writing was interrupted; going on from %s", last, others[-1].name)
+    return others[-1]
+
+
+def whole(path: Path) -> bool:
+    """Whether a checkpoint was written to its end, where a file has its table of contents and a folder its metadata."""
+    return all((path / name).exists() for name in SHARDED) if path.is_dir() else zipfile.is_zipfile(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
