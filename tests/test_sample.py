@@ -32,6 +32,22 @@ def test_kinds_follow_what_a_record_holds(tmp_path: Path) -> None:
     assert clip.turns[0].content[0] == il.Media("video", tmp_path / "c.mp4")
 
 
+def test_a_scene_is_one_piece_of_media(tmp_path: Path) -> None:
+    """A path, or an object that says more of one; its path stays below the media folder, too."""
+    one = il.Sample.from_llava(record(image=None, scene="rooms/a"), tmp_path)
+    assert one.turns[0].content[0] == il.Media("scene3d", tmp_path / "rooms/a")
+    moment = {"path": "nuscenes", "sample": "123"}
+    two = il.Sample.from_llava(record("<image> or <image>", image=None, scene=["b/transforms.json", moment]), tmp_path)
+    a, b = (part for part in two.turns[0].content if isinstance(part, il.Media))
+    assert (a.data, b.data) == (tmp_path / "b/transforms.json", {"path": tmp_path / "nuscenes", "sample": "123"})
+    with pytest.raises(il.BadSample, match="leads out of the media folder"):
+        il.Sample.from_llava(record(image=None, scene={"path": "../etc"}), tmp_path)
+    with pytest.raises(il.BadSample, match="1 <image> placeholders for 2 pieces"):
+        il.Sample.from_llava(record(scene="rooms/a"), tmp_path)
+    pair = {"prompt": "Where?", "scene": moment, "chosen": "a", "rejected": "b"}
+    assert il.Preference.from_record(pair, tmp_path).chosen.turns[0].content[0] == b
+
+
 def test_a_reply_drops_the_last_answer(tmp_path: Path) -> None:
     assert [t.role for t in il.Sample.from_llava(record(), tmp_path, reply=True).turns] == ["user"]
 

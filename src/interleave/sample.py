@@ -11,7 +11,7 @@ PLACEHOLDER = "<image>"
 Role = Literal["system", "user", "assistant"]
 ROLES: Mapping[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
                              "system": "system"}  # fmt: skip
-DEFAULT_KINDS = {"single": "multipatch", "several": "image", "video": "video"}
+DEFAULT_KINDS = {"single": "multipatch", "several": "image", "video": "video", "scene": "scene3d"}
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,20 @@ class Sample:
         """One record of LLaVA or M4-Instruct.
 
         record: ``conversations`` of ``{"from", "value"}``, and ``image`` (a path or a list) or ``video`` (a file, a
-        folder of frames, or a list of either, in which a list is one video by its frames), below ``media_root``.
+        folder of frames, or a list of either, in which a list is one video by its frames), below ``media_root``, or
+        ``scene`` (a folder or file of a 3D scene, an object whose ``path`` is one, or a list of these).
         ``<image>`` stands where one of them is read.
-        kinds: the modality that takes a ``single`` image, ``several`` images and each ``video``. As published, only a
-        single image is cut into tiles. Where ``several`` is ``scene3d``, all images of the record are the views of one
-        scene and share one placeholder. reply: drop the last answer, as for asking a model. Raises BadSample.
+        kinds: the modality that takes a ``single`` image, ``several`` images, each ``video`` and each ``scene``. As
+        published, only a single image is cut into tiles. Where ``several`` is ``scene3d``, all images of the record are
+        the views of one scene and share one placeholder. reply: drop the last answer, as for asking a model. Raises
+        BadSample.
         """
         kinds = {**DEFAULT_KINDS, **(kinds or {})}
         name = record.get("sample_id", record.get("id", ""))
-        source = (record.get("metadata") or {}).get("dataset") or record.get("source", "")
+        said = record.get("metadata")
+        source = (said.get("dataset") if isinstance(said, Mapping) else "") or record.get("source", "")
         media = _media(record, Path(media_root), kinds)
-        turns = [_turn(t) for t in record.get("conversations") or ()]
+        turns = [_turn(t) for t in _spoken(record)]
         if reply and turns and turns[-1].role == "assistant":
             turns = turns[:-1]
         _check(turns, reply)
@@ -98,7 +101,7 @@ class Preference:
         media stand in front. Raises BadSample.
         """
         asked = record.get("question") or record.get("prompt")
-        turns = list(record.get("conversations") or ())
+        turns = _spoken(record)
         if asked is not None:
             turns = [{"from": "human", "value": _with_placeholders(str(asked), record)}]
         elif turns and ROLES.get(str(turns[-1].get("from"))) == "assistant":
@@ -118,8 +121,8 @@ class Preference:
 
 def _with_placeholders(text: str, record: Mapping[str, Any]) -> str:
     """Published questions of videos name no place."""
-    given = [record.get(key) for key in ("image", "video")]
-    count = sum(0 if not g else 1 if isinstance(g, str) else len(g) for g in given)
+    given = [record.get(key) for key in ("image", "video", "scene")]
+    count = sum(0 if not g else 1 if isinstance(g, (str, dict)) else len(g) for g in given)
     return text if PLACEHOLDER in text else PLACEHOLDER * count + ("\n" if count else "") + text
 
 
@@ -133,17 +136,28 @@ def place(text: str, media: Any) -> list[str | Media]:
 
 
 def _media(record: Mapping[str, Any], root: Path, kinds: Mapping[str, str]) -> list[Media]:
-    images, videos = _paths(record.get("image"), root), _paths(record.get("video"), root)
+    images = _paths(record.get("image"), root)
+    others = [Media(kinds["video"], path) for path in _paths(record.get("video"), root)]
+    others += [Media(kinds["scene"], scene) for scene in _scenes(record.get("scene"), root)]
     if len(images) > 1 and kinds["several"] == "scene3d":
-        return [Media("scene3d", images), *(Media(kinds["video"], path) for path in videos)]
+        return [Media("scene3d", images), *others]
     kind = kinds["several"] if len(images) > 1 else kinds["single"]
-    return [*(Media(kind, path) for path in images), *(Media(kinds["video"], path) for path in videos)]
+    return [*(Media(kind, path) for path in images), *others]
 
 
 def _paths(value: Any, root: Path) -> list[Any]:
     """One path for each piece of media; a list within the list is one piece, such as the frames of a video."""
     names: Sequence[Any] = () if not value else value if isinstance(value, (list, tuple)) else [value]
     return [[_path(part, root) for part in name] if isinstance(name, list) else _path(name, root) for name in names]
+
+
+def _scenes(value: Any, root: Path) -> list[Any]:
+    """One for each scene: a path, or what is said of it, with its ``path`` below the root."""
+    items = value if isinstance(value, list) else [value] if value else []
+    return [
+        {**item, "path": _path(item.get("path", "."), root)} if isinstance(item, dict) else _paths([item], root)[0]
+        for item in items
+    ]
 
 
 def _path(name: Any, root: Path) -> Path | bytes:
@@ -153,9 +167,22 @@ def _path(name: Any, root: Path) -> Path | bytes:
     if isinstance(name, bytes):
         return name
     inside = root.resolve()
-    if not (inside / str(name)).resolve().is_relative_to(inside):
+    try:
+        within = (inside / str(name)).resolve().is_relative_to(inside)
+    except ValueError as error:
+        raise BadSample("missing file", f"{name!r} is no path: {error}") from None
+    if not within:
         raise BadSample("path outside media", f"{name} leads out of the media folder {root}")
     return root / str(name)
+
+
+def _spoken(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    turns = record.get("conversations")
+    if turns is None:
+        return []
+    if not isinstance(turns, (list, tuple)) or not all(isinstance(turn, Mapping) for turn in turns):
+        raise BadSample("broken record", 'conversations is no list of {"from", "value"}')
+    return list(turns)
 
 
 def _turn(turn: Mapping[str, Any]) -> Turn:

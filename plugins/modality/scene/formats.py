@@ -9,7 +9,7 @@ from interleave import BadSample, list_frames
 from .colmap import model_of, read_colmap
 from .nerf import read_nerf, transforms_of
 from .nuscenes import read_record
-from .paths import read_object
+from .paths import inside, read_object
 from .scannet import is_scannet, read_scannet
 from .view import View
 
@@ -49,7 +49,9 @@ def _file(path: Path) -> list[View]:
     if path.suffix != ".json":
         raise BadSample("unknown scene", f"{path} is no scene that is known: neither a folder nor a .json file")
     described = read_object(path)
-    return read_nerf(path) if "frames" in described else _record(described, path.parent / described.get("path", "."))
+    if "frames" in described:
+        return read_nerf(path)
+    return _record(described, inside(path.parent, described.get("path", ".")))
 
 
 def _record(record: Mapping[str, Any], folder: Path) -> list[View]:

@@ -89,8 +89,8 @@ def pinhole(focal_x: float, focal_y: float, centre_x: float, centre_y: float) ->
 
 
 def focal_of(angle: float, side: float) -> float:
-    """The focal length in pixels at which a side of so many pixels spans an angle in radians."""
-    return side / 2 / math.tan(angle / 2)
+    """The focal length in pixels at which a side of so many pixels spans an angle in radians; 0 for none."""
+    return side / 2 / math.tan(angle / 2) if 0 < angle < math.pi else 0.0
 
 
 def size_of(picture: Any) -> tuple[int, int]:

@@ -52,13 +52,11 @@ def _camera(frame: Mapping[str, Any], pose: Matrix, picture: Path, name: str) ->
     model = str(frame.get("camera_model", "OPENCV"))
     if model not in LENSES or frame.get("is_fisheye"):
         raise BadSample("camera model", f"{name} has a {model} camera; undistort its pictures to a pinhole first")
-    try:
-        size = (int(frame["w"]), int(frame["h"])) if "w" in frame and "h" in frame else size_of(picture)
-        centre = float(frame.get("cx", size[0] / 2)), float(frame.get("cy", size[1] / 2))
-        focal = _focal(frame, size, name)
-    except (TypeError, ValueError) as error:
-        raise BadSample("broken intrinsics", f"the intrinsics of {name} are no numbers: {error}") from None
-    return make_camera(pose, pinhole(*focal, *centre), size, name, from_centre=False)
+    size = size_of(picture)
+    if "w" in frame and "h" in frame:
+        size = int(_number(frame, "w", name)), int(_number(frame, "h", name))
+    centre = (_number(frame, key, name, side / 2) for key, side in zip(("cx", "cy"), size, strict=True))
+    return make_camera(pose, pinhole(*_focal(frame, size, name), *centre), size, name, from_centre=False)
 
 
 def _focal(frame: Mapping[str, Any], size: tuple[int, int], name: str) -> tuple[float, float]:
@@ -66,13 +64,20 @@ def _focal(frame: Mapping[str, Any], size: tuple[int, int], name: str) -> tuple[
     given = {}
     for key, angle, side in (("fl_x", "camera_angle_x", size[0]), ("fl_y", "camera_angle_y", size[1])):
         if key in frame:
-            given[key] = float(frame[key])
+            given[key] = _number(frame, key, name)
         elif angle in frame:
-            given[key] = focal_of(float(frame[angle]), side)
+            given[key] = focal_of(_number(frame, angle, name), side)
     if not given:
         raise BadSample("missing intrinsics", f"{name} has neither fl_x nor camera_angle_x")
     one = next(iter(given.values()))
     return given.get("fl_x", one), given.get("fl_y", one)
+
+
+def _number(frame: Mapping[str, Any], key: str, name: str, default: float = 0.0) -> float:
+    value = frame.get(key, default)
+    if not isinstance(value, (int, float)):
+        raise BadSample("broken intrinsics", f"{key} of {name} is {value!r}; it must be a number")
+    return float(value)
 
 
 def _picture(folder: Path, name: str) -> Path:

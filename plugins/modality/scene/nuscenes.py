@@ -46,8 +46,11 @@ def _view(folder: Path, name: str, camera: Mapping[str, Any]) -> View:
         raise BadSample("broken record", f"{name} lacks {error} of a nuScenes camera") from None
     if car is not None:
         pose = _rigid(car, f"{name}'s ego_pose") @ pose
-    size = (int(camera["width"]), int(camera["height"])) if "width" in camera else size_of(picture)
-    made = make_camera(pose, as_matrix(intrinsics, 3, 3, f"camera_intrinsic of {name}"), size, name, from_centre=True)
+    lens, size = as_matrix(intrinsics, 3, 3, f"camera_intrinsic of {name}"), size_of(picture)
+    if "width" in camera and "height" in camera:
+        width, height = as_matrix([[camera["width"], camera["height"]]], 1, 2, f"the size of {name}")[0]
+        size = int(width), int(height)
+    made = make_camera(pose, lens, size, name, from_centre=True)
     return View(picture, made, None, name)
 
 
@@ -65,7 +68,7 @@ def _rigid(place: Mapping[str, Any], name: str) -> Matrix:
 def _of_sample(tables: Mapping[str, Records], token: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The key frames of a moment by the names of their cameras."""
     data = tables["sample_data"]
-    rows = pc.indices_nonzero(pc.equal(data.table.column("sample"), token)).to_pylist()
+    rows = pc.indices_nonzero(pc.equal(data.table.column("sample"), token)).to_pylist() if len(data) else []
     found = [data[row] for row in rows]
     for row in found:
         sensor = _row(tables, "calibrated_sensor", row["calibrated_sensor_token"])
@@ -79,10 +82,11 @@ def _of_sample(tables: Mapping[str, Records], token: str) -> Iterator[tuple[str,
 
 
 def _row(tables: Mapping[str, Records], table: str, token: str) -> Mapping[str, Any]:
-    at = pc.index(tables[table].table.column("token"), token).as_py()
+    rows = tables[table]
+    at = pc.index(rows.table.column("token"), token).as_py() if len(rows) else -1
     if at < 0:
         raise BadSample("broken record", f"{table}.json has no row {token!r}")
-    found: Mapping[str, Any] = tables[table][at]
+    found: Mapping[str, Any] = rows[at]
     return found
 
 
