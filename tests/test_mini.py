@@ -191,3 +191,24 @@ def test_reading_several_digits_is_scored_by_the_digit(task: MiniTask) -> None:
     assert task.score(record, wrong) == {"accuracy": 0.75}
     assert task.score(record, answer[:2]) == {"accuracy": 0.5}
     assert task.score(record, answer + "7") == {"accuracy": 0.0}
+
+
+def test_pictures_may_stand_within_a_sentence(tmp_path: Path) -> None:
+    plain = Mini(str(tmp_path), 4, ["multi_image"])
+    within = Mini(str(tmp_path), 4, ["multi_image"], within=True)
+    for one, other in zip(plain, within, strict=True):
+        before, after = one.turns[0].content, other.turns[0].content
+        assert [p for p in before if isinstance(p, il.Media)] == [p for p in after if isinstance(p, il.Media)]
+        words = "".join(p if isinstance(p, str) else "|" for p in after)
+        asked = "".join(p for p in before if isinstance(p, str))
+        assert words in (f"First |, second |: {asked}", f"First |, second |, third |: {asked}")
+    single = Mini(str(tmp_path), 4, ["single_image"], within=True)
+    assert single[0] == Mini(str(tmp_path), 4, ["single_image"])[0]
+    asked = MiniTask(str(tmp_path), 4, controls=[], scenarios=["multi_image"], within=True)
+    assert {r["metadata"]["scenario"] for r in asked.records()} == {"multi_image"}
+    assert asked.sample(asked.records()[0]).turns[0].content[0] == "First "
+
+
+def test_a_scenario_that_there_is_not_is_named(tmp_path: Path) -> None:
+    with pytest.raises(il.InputError, match=r"no scenario 'vidoe'; did you mean 'video'"):
+        Mini(str(tmp_path), 4, ["vidoe"])

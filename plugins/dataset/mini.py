@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +11,12 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from interleave import Dataset, Sample, datasets, read_json
+from interleave import Dataset, InputError, Sample, datasets, hint, read_json
 
-from .scenes import FRAMES, SCENARIOS, SHARES, SPLITS, Picture, Scene
+from .scenes import FRAMES, ORDINALS, SCENARIOS, SHARES, SPLITS, Picture, Scene
 
 VERSION = 1
+PLACEHOLDER = "<image>"
 KINDS = {"single_image": {"single": "image"}, "scene3d": {"several": "scene3d"}}
 
 
@@ -23,7 +25,8 @@ class Mini(Dataset):
     """Five scenarios of pictures, videos, views and tiles, with exact truth.
 
     root: where the files are made on first use. scenes: of a scenario in training, on average. scenarios: which of
-    them, all where there is no list. seed: of the drawings. split: which part is read.
+    them, all where there is no list. seed: of the drawings. split: which part is read. within: questions about several
+    pictures show them within a sentence, instead of one after another in front of it.
     """
 
     def __init__(
@@ -33,26 +36,44 @@ class Mini(Dataset):
         scenarios: list[str] | None = None,
         seed: int = 0,
         split: Literal["train", "validation", "test"] = "train",
+        within: bool = False,
     ) -> None:
-        self.options = {"root": root, "scenes": scenes, "scenarios": scenarios, "seed": seed}
-        self.folder = make(Path(root), scenes, seed)
-        wanted = scenarios or list(SCENARIOS)
-        records = read_json(self.folder / f"{split}.json")
-        self.all = [r for r in records if r["metadata"]["scenario"] in wanted]
+        self.options = {"root": root, "scenes": scenes, "scenarios": scenarios, "seed": seed, "within": within}
+        self.folder, self.within = make(Path(root), scenes, seed), within
+        self.all = records(self.folder, split, scenarios)
 
     def __len__(self) -> int:
         return len(self.all)
 
     def __getitem__(self, index: int) -> Sample:
-        return to_sample(self.all[index], self.folder)
+        return to_sample(self.all[index], self.folder, within=self.within)
 
     def validation(self) -> Dataset | None:
         return Mini(**self.options, split="validation")  # type: ignore[arg-type]
 
 
-def to_sample(record: dict[str, Any], folder: Path, reply: bool = False) -> Sample:
+def records(folder: Path, split: str, scenarios: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Those of some scenarios, or of all. Raises InputError for a scenario that there is not."""
+    for name in scenarios or ():
+        if name not in SCENARIOS:
+            raise InputError(f"the mini data has no scenario {name!r}{hint(name, SCENARIOS)}")
+    found = read_json(folder / f"{split}.json")
+    return [r for r in found if not scenarios or r["metadata"]["scenario"] in scenarios]
+
+
+def to_sample(record: dict[str, Any], folder: Path, reply: bool = False, within: bool = False) -> Sample:
     kinds = KINDS.get(record["metadata"]["scenario"], {})
+    if within:
+        first, *others = record["conversations"]
+        record = {**record, "conversations": [{**first, "value": in_a_sentence(first["value"])}, *others]}
     return Sample.from_llava(record, folder, kinds, reply)
+
+
+def in_a_sentence(text: str) -> str:
+    """``<image><image>What is new?`` -> ``First <image>, second <image>: What is new?``; one picture stays in front."""
+    question = text.lstrip().removeprefix(PLACEHOLDER * text.count(PLACEHOLDER))
+    shown = [f"{ordinal} {PLACEHOLDER}" for ordinal, _ in zip(ORDINALS, range(text.count(PLACEHOLDER)), strict=False)]
+    return text if len(shown) < 2 else f"{', '.join(shown).capitalize()}: {question}"
 
 
 def make(root: Path, scenes: int, seed: int) -> Path:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from interleave import Media, Sample, Task, Turn, list_frames, load_frames, load_image, read_json, tasks
+from interleave import Media, Sample, Task, Turn, list_frames, load_frames, load_image, tasks
 
-from ..dataset.mini import make, to_sample
+from ..dataset.mini import make, records, to_sample
 from ..dataset.scenes import FRAMES, HELD_OUT
 
 AS_IT_IS, BLANK, REVERSED = "as it is", "blank", "reversed"
@@ -18,7 +18,7 @@ AS_IT_IS, BLANK, REVERSED = "as it is", "blank", "reversed"
 class MiniTask(Task):
     """Exact match of the reply; where several digits are read, the share of them that is right.
 
-    root, scenes, seed: of the data set, so that both read the same files. controls: how the items are asked again,
+    root, scenes, seed, scenarios, within: of the data set, so that both read the same files. controls: how the items are asked again,
     ``blank`` (black pictures) and ``reversed`` (pictures, frames and views in the opposite order). control_items: of
     each control, spread over the test split.
     """
@@ -32,18 +32,20 @@ class MiniTask(Task):
         seed: int = 0,
         controls: Sequence[str] = (BLANK, REVERSED),
         control_items: int = 500,
+        scenarios: list[str] | None = None,
+        within: bool = False,
     ) -> None:
-        self.folder = make(Path(root), scenes, seed)
+        self.folder, self.scenarios, self.within = make(Path(root), scenes, seed), scenarios, within
         self.controls, self.control_items = controls, control_items
 
     def records(self) -> Sequence[Mapping[str, Any]]:
-        items = read_json(self.folder / "test.json")
+        items = records(self.folder, "test", self.scenarios)
         step = max(1, len(items) // self.control_items)
         changed = [{**r, "condition": control} for control in self.controls for r in items[::step]]
         return [{**r, "condition": AS_IT_IS} for r in items] + changed
 
     def sample(self, record: Mapping[str, Any]) -> Sample:
-        sample = to_sample(dict(record), self.folder, reply=True)
+        sample = to_sample(dict(record), self.folder, reply=True, within=self.within)
         if record["condition"] == AS_IT_IS:
             return sample
         change = blank if record["condition"] == BLANK else reverse

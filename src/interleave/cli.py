@@ -55,6 +55,13 @@ def evaluate(arguments: Sequence[str]) -> None:
     run("eval", arguments, evaluate_run)
 
 
+def score(arguments: Sequence[str]) -> None:
+    """score a result file of any project"""
+    from .score import score_command
+
+    score_command(arguments)
+
+
 def sweep(arguments: Sequence[str]) -> None:
     """try all combinations of a sweep file on this machine"""
     from .compose import run, sweep_overrides
@@ -63,6 +70,13 @@ def sweep(arguments: Sequence[str]) -> None:
     if len(arguments) < 1:
         raise SystemExit("usage: interleave sweep NAME_OR_FILE [OVERRIDES]")
     run("train", ["--multirun", *sweep_overrides(arguments[0]), *arguments[1:]], action)
+
+
+def ablate(arguments: Sequence[str]) -> None:
+    """run the paper's ablations in small and draw their tables"""
+    from .ablate import ablate_command
+
+    ablate_command(arguments)
 
 
 def chat(arguments: Sequence[str]) -> None:
@@ -89,7 +103,9 @@ def data(arguments: Sequence[str]) -> int:
 COMMANDS: dict[str, Command] = {
     "train": train,
     "eval": evaluate,
+    "score": score,
     "sweep": sweep,
+    "ablate": ablate,
     "chat": chat,
     "convert": convert,
     "data": data,
