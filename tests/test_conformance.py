@@ -3,6 +3,7 @@
 import json
 import tarfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import standin
+import task_files
 import torch
 from conftest import small_config
 
@@ -82,6 +84,7 @@ FILES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("dataset", "shards"): _shards,
     ("dataset", "huggingface"): _table,
     ("dataset", "webdataset"): _archive,
+    **{("task", name): partial(task_files.write, name) for name in task_files.WRITERS},
     **{("task", name): _bench for name in ("interleave_bench", "interleave_bench_3d", *BENCH)},
 }
 

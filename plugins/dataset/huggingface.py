@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from interleave import Dataset, InputError, Sample, datasets
+from interleave import Dataset, InputError, Sample, datasets, hint
 
 from .rows import to_sample
 
@@ -38,7 +38,7 @@ class HuggingFace(Dataset):
         video: str = "video",
     ) -> None:
         self.media, self.kinds = media, {"single": single, "several": several, "video": video}
-        self.rows: Any = ParquetRows(path) if stream else _table(path, subset, split)
+        self.rows: Any = ParquetRows(path) if stream else read_table(path, subset, split)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,23 +50,18 @@ class HuggingFace(Dataset):
         return self.rows.groups if isinstance(self.rows, ParquetRows) else ()
 
 
-def _table(path: str, subset: str | None, split: str) -> Any:
-    """A table that is mapped into memory, its pictures still as files have them. Raises InputError."""
+def read_table(path: str, subset: str | None, split: str) -> Any:
+    """A table that is mapped into memory, its pictures still as files have them. Raises InputError.
+
+    Of a copy of a hub's data set, with its card in README.md, subset and split are chosen as on the hub; of a folder
+    without one all Parquet files are read.
+    """
     try:
         import datasets as hf
     except ImportError:
-        raise InputError("dataset=huggingface needs datasets: pip install interleave[huggingface]") from None
+        raise InputError("tables of Hugging Face need datasets: pip install interleave[huggingface]") from None
     try:
-        if Path(path, "state.json").is_file() or Path(path, "dataset_dict.json").is_file():
-            table = hf.load_from_disk(path)
-            table = table[split] if isinstance(table, hf.DatasetDict) else table
-        elif Path(path).is_dir():
-            files = sorted(str(p) for p in Path(path).rglob("*.parquet"))
-            if not files:
-                raise InputError(f"{path} holds neither a saved data set nor Parquet files")
-            table = hf.load_dataset("parquet", data_files=files, split="train")
-        else:
-            table = hf.load_dataset(path, subset, split=split)
+        table = _opened(hf, path, subset, split)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read as a data set: {' '.join(str(error).split())[:300]}") from None
     for name, feature in table.features.items():
@@ -76,6 +71,22 @@ def _table(path: str, subset: str | None, split: str) -> Any:
         elif isinstance(inner, hf.Image):
             table = table.cast_column(name, hf.List(hf.Image(decode=False)))
     return table
+
+
+def _opened(hf: Any, path: str, subset: str | None, split: str) -> Any:
+    if Path(path, "state.json").is_file() or Path(path, "dataset_dict.json").is_file():
+        table = hf.load_from_disk(path)
+        if isinstance(table, hf.DatasetDict) and split not in table:
+            raise InputError(f"{path} has no split {split!r}{hint(split, table)}")
+        return table[split] if isinstance(table, hf.DatasetDict) else table
+    if Path(path).is_file():
+        return hf.load_dataset("parquet", data_files=[path], split="train")
+    if Path(path).is_dir() and not Path(path, "README.md").is_file():
+        files = sorted(str(p) for p in Path(path).rglob("*.parquet"))
+        if not files:
+            raise InputError(f"{path} holds neither a saved data set nor Parquet files")
+        return hf.load_dataset("parquet", data_files=files, split="train")
+    return hf.load_dataset(path, subset, split=split)
 
 
 class ParquetRows:

@@ -250,6 +250,15 @@ Messages = list[dict[str, str]]
 class JudgedTask(Task):
     """Questions whose replies another language model grades."""
 
+    def together(
+        self, asked: Sequence[tuple[Mapping[str, Any], str]]
+    ) -> Sequence[tuple[Mapping[str, Any], str] | None]:
+        """Records and replies -> what ``judge`` is called with for each of them, in their order.
+
+        Where a reply is judged beside that to another item, its record gets that, too; None where the other is missing.
+        """
+        return asked
+
     @abstractmethod
     def judge(self, record: Mapping[str, Any], reply: str) -> Messages:
         """What the judge is asked about a reply."""

@@ -29,13 +29,16 @@ class Grade(NamedTuple):
 
     scores: None where it has no grade; it then counts as ungraded, never as a zero. text: what the judge said last.
     attempts: how often it was asked, answers of the cache included. error: why there are no scores, in one line:
-    ``malformed: ...``, ``refused: ...`` or ``not asked``; empty where there are.
+    ``malformed: ...``, ``refused: ...``, ``alone: ...`` or ``not asked``; empty where there are.
     """
 
     scores: dict[str, float] | None
     text: str
     attempts: int
     error: str
+
+
+ALONE = Grade(None, "", 0, "alone: the reply that it is judged beside is missing")
 
 
 class Estimate(NamedTuple):
@@ -62,9 +65,10 @@ class Estimate(NamedTuple):
 def grade(judge: Judge, task: JudgedTask, asked: Asked, cache: Path, retries: int = 2) -> list[Grade]:
     """Ask a judge about replies -> a grade for each of them, in their order.
 
-    asked: records and replies of ``task``; which of them, and in what order, changes no grade. cache: a file that keeps
-    every answer under what was asked and who was; it is made where it is missing, and several tasks, runs and
-    processes may share it. What it holds is not asked again, so that a run that was killed goes on where it stood.
+    asked: records and replies of ``task``; which of them, and in what order, changes no grade, as long as those that
+    are judged together are all there. cache: a file that keeps every answer under what was asked and who was; it is
+    made where it is missing, and several tasks, runs and processes may share it. What it holds is not asked again, so
+    that a run that was killed goes on where it stood.
     retries: how often an answer that ``task.judgement`` refuses is asked for again; after that the reply has no scores.
     What it will cost, and then what came of it, is printed on stderr.
 
@@ -77,7 +81,8 @@ def grade(judge: Judge, task: JudgedTask, asked: Asked, cache: Path, retries: in
         console.print(f"judge: {_estimate(judge, questions.values(), retries).says()}", soft_wrap=True)
         if judge.asks:
             _ask_all(judge, task, list(questions.values()), known, retries)
-    grades = [questions[_key(judge, task.judge(record, reply), 0)].grade() for record, reply in asked]
+    pairs = task.together(asked)
+    grades = [questions[_key(judge, task.judge(*pair), 0)].grade() if pair else ALONE for pair in pairs]
     console.print(f"judge: {tally(grades)}" + (f"; {used}" if (used := judge.used()) else ""), soft_wrap=True)
     return grades
 
@@ -169,8 +174,10 @@ def _key(judge: Judge, messages: Messages, attempt: int) -> str:
 def _questions(judge: Judge, task: JudgedTask, asked: Asked, known: Cache, retries: int) -> dict[str, _Question]:
     """Every different question once, by key, as far as the cache can answer it."""
     questions: dict[str, _Question] = {}
-    for record, reply in asked:
-        messages = task.judge(record, reply)
+    for pair in task.together(asked):
+        if pair is None:
+            continue
+        messages = task.judge(*pair)
         questions.setdefault(_key(judge, messages, 0), _Question(messages))
     for question in questions.values():
         while (

@@ -16,7 +16,7 @@ from .attention import segments
 from .build import assemble
 from .collate import collate, one_per_row
 from .generate import generate
-from .interfaces import Dataset, Judge, LanguageModel, Messages, Projector, Task, VisionEncoder
+from .interfaces import Dataset, Judge, JudgedTask, LanguageModel, Messages, Projector, Task, VisionEncoder
 from .registry import GROUPS, llms, modalities, projectors, vision_encoders
 from .render import render
 from .sample import Media, Sample, Turn
@@ -156,11 +156,24 @@ def check_task(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         sample = task.sample(record)
         assert sample.turns[-1].role == "user", "a question leaves the answer to the model"
         render(sample, assembly.adapters, assembly.model.llm.chat, reply=True)
+        assert (chance := task.chance(record)) is None or 0 < chance < 1
+        if isinstance(task, JudgedTask):
+            continue
         right, wrong = task.score(record, task.answer(record)), task.score(record, "\x00 neither")
         assert right.keys() == wrong.keys()
         assert all(abs(score - 1) < 1e-6 for score in right.values()), "the truth scores 1"  # ROUGE-L only nearly
         assert next(iter(wrong.values())) == 0, "nonsense scores 0"
-        assert (chance := task.chance(record)) is None or 0 < chance < 1
+    if isinstance(task, JudgedTask):
+        _check_judged(task)
+
+
+def _check_judged(task: JudgedTask) -> None:
+    pairs = task.together([(record, task.answer(record)) for record in task.records()])
+    for pair in pairs:
+        assert pair is not None, "with all replies at hand, none is alone"
+        roles = [turn["role"] for turn in task.judge(*pair)]
+        assert roles[-1] == "user", "a judge is asked something"
+    assert task.judgement("\x00 neither") is None, "a judge that does not keep to the form has said nothing"
 
 
 def check_judge(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:

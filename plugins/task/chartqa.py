@@ -1,0 +1,37 @@
+"""ChartQA: questions about charts, by people and by machine."""
+
+from dataclasses import dataclass
+
+from interleave import metrics, tasks
+
+from .questions import PHRASE, SHORT, Pictures, Record, text
+from .tables import Form, same
+
+
+@tasks.register("chartqa")
+@dataclass(kw_only=True, eq=False)
+class ChartQA(Pictures):
+    """Relaxed accuracy: a number may be off by 5%, other answers must be equal. Groups human and augmented.
+
+    Form: lmms-lab/ChartQA, or the authors' folder with test_human.json and test_augmented.json, with media the folder
+    ``png`` beside them. Prompt as in lmms-eval for LLaVA models.
+    """
+
+    path: str = "lmms-lab/ChartQA"
+    prompt: str = PHRASE
+
+    forms = (
+        Form("lmms-lab/ChartQA", {"part": "type"} | same("question", "answer", "image")),
+        Form("ChartQA's test_*.json", {"part": "file", "question": "query", "answer": "label", "image": "imgname"}),
+    )
+    items = 2500
+    generation = SHORT
+
+    def answer(self, record: Record) -> str:
+        return text(record, "answer")
+
+    def score(self, record: Record, reply: str) -> dict[str, float]:
+        return {"relaxed_accuracy": metrics.relaxed_accuracy(reply, self.answer(record))}
+
+    def group(self, record: Record) -> str:
+        return "all/human" if "human" in str(record["part"]) else "all/augmented"

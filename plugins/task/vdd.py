@@ -1,0 +1,44 @@
+"""Video detailed description (VDD): long descriptions of videos, graded by a judge."""
+
+from dataclasses import dataclass
+
+from interleave import JudgedTask, Messages, tasks
+
+from . import judged
+from .questions import LONG, Record, text
+from .tables import Form, same
+from .videos import Videos
+
+
+@tasks.register("vdd")
+@dataclass(kw_only=True, eq=False)
+class VideoDescription(Videos, JudgedTask):
+    """A judge scores from 0 to 5 how complete and how specific a description is.
+
+    Form: lmms-lab/VideoDetailDescription, or a JSON list of ``{"video_name", "Q", "A"}`` as Video-ChatGPT has them. The
+    videos are Video-ChatGPT's test videos. The question stands as it is, as in lmms-eval.
+    """
+
+    path: str = "lmms-lab/VideoDetailDescription"
+
+    forms = (
+        Form("lmms-lab/VideoDetailDescription", {"video": "video_name"} | same("question", "answer")),
+        Form("Video-ChatGPT's files", {"video": "video_name", "question": "Q", "answer": "A"}),
+    )
+    items = 499
+    generation = LONG
+    best = judged.BEST
+
+    def answer(self, record: Record) -> str:
+        return text(record, "answer")
+
+    def judge(self, record: Record, reply: str) -> Messages:
+        fields = {
+            "Question": text(record, "question"),
+            "Correct answer": self.answer(record),
+            "Predicted answer": reply,
+        }
+        return judged.ask(judged.DETAIL, fields)
+
+    def judgement(self, text: str) -> dict[str, float] | None:
+        return judged.read_score(text)
