@@ -13,7 +13,7 @@ from interleave.registry import GROUPS
 
 LAYERS = [
     {"types", "metrics", "benchmark", "filling"},
-    {"media", "sample", "records", "readers"},
+    {"significance", "scored_file", "media", "sample", "records", "readers"},
     {"video"},
     {"interfaces", "placement"},
     {"registry", "render", "collate", "attention", "loss", "lora", "model", "mixture", "ledger"},
@@ -28,7 +28,7 @@ LAYERS = [
     {"plan", "audit", "journal"},
     {"runner", "results"},
     {"evaluate", "proof"},
-    {"report", "chat", "compose", "convert"},
+    {"report", "score", "chat", "compose", "convert"},
     {"survey"},
     {"train", "testing", "ablate"},
     {"cli"},

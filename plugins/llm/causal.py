@@ -31,6 +31,7 @@ class CausalLM(nn.Module):
         self.model: Any = model
         self.chat = chat
         self.dim: int = model.config.hidden_size
+        self.context: int | None = getattr(model.config, "max_position_embeddings", None)
         self.newline = nn.Parameter(torch.empty(self.dim))
         scale = getattr(table, "scalar_embed_scale", 1.0)  # Gemma makes its embeddings larger
         nn.init.normal_(self.newline, std=getattr(model.config, "initializer_range", 0.02) * scale)

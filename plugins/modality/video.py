@@ -23,6 +23,8 @@ class Video(Pooled):
     which reading a file is given up. times: write each frame's time in seconds before it. fit: as for images.
     """
 
+    samples = True
+
     def __init__(  # noqa: PLR0913 (the options that a config sets)
         self,
         vision: VisionSpec,

@@ -14,13 +14,13 @@ from . import parallel
 from .checkpoint import WholeFiles
 from .data import InterleavedData
 from .fitting import Room
-from .interfaces import ModalityAdapter, Task
+from .interfaces import Judge, ModalityAdapter, Task
 from .ledger import Ledger, read_quarantine
 from .loader import Budget
 from .model import InterleavedModel
 from .module import LitInterleaved
 from .optim import Stage
-from .registry import check, datasets, llms, modalities, projectors, tasks, vision_encoders
+from .registry import check, datasets, judges, llms, modalities, projectors, tasks, vision_encoders
 from .source import Own, Rendering, Source, flattened
 from .types import InputError, VisionSpec
 
@@ -111,6 +111,11 @@ def build_trainer(config: Config) -> Trainer:
 
 def build_tasks(config: Config) -> dict[str, Task]:
     return {name: tasks.build(node) for name, node in config["task"].items()}
+
+
+def build_judge(config: Config) -> Judge | None:
+    """The one that is chosen, if any."""
+    return judges.build(config["judge"]) if config["judge"] else None
 
 
 def create(node: Config, **extra: Any) -> Any:

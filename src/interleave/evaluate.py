@@ -1,154 +1,226 @@
-"""Questions to a model: replies, scores, and what was fed. The only place that runs tasks."""
+"""``interleave eval``: tasks asked, kept on disk as replies come, graded, summed up and audited."""
 
 import json
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .build import build_tasks
-from .interfaces import Task
+from . import identity, parallel
+from .audit import Audit, audit
+from .build import build_judge, build_tasks
+from .generate import settle
+from .interfaces import Judge, JudgedTask, Task
+from .journal import Journal, Kept
+from .judging import grade
 from .lm import LM, load
+from .plan import Outline, outlines, windows
+from .registry import check
 from .registry import tasks as known_tasks
-from .sample import Sample
-from .types import BadSample, InputError
+from .replies import Reply, short_hash
+from .results import Results, summarise, table
+from .runner import Job, Runner, Settings
+from .types import InputError
 
-Results = dict[str, dict[str, dict[str, dict[str, float]]]]
-"""task -> condition -> group -> metrics, with ``n`` and, where it is known, ``chance``."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One item of a task, asked and scored. ``index`` is its place in the task's records."""
-
-    task: str
-    index: int
-    id: str
-    condition: str
-    group: str
-    reply: str
-    answer: str
-    scores: dict[str, float]
-    chance: float | None
+JUDGEMENTS = "judgements.sqlite"
+"""What judges said, in the folder of the results."""
 
 
-def evaluate(lm: LM, tasks: Mapping[str, Task], out: Path, batch: int = 64) -> Results:
-    """Ask every item of every task; write ``replies.jsonl`` and ``results.json`` into ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
-    replies: list[Reply] = []
-    skipped: list[str] = []
-    for name, task in tasks.items():
-        answered, lost = ask(lm, name, task, batch)
-        replies += answered
-        skipped += lost
-    with (out / "replies.jsonl").open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in replies)
-    results = summarise(replies)
-    content = {"results": results, "items": len(replies) + len(skipped), "skipped": skipped}
-    (out / "results.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-    return results
+def evaluate(lm: LM, tasks: Mapping[str, Task], out: Path, settings: Settings | None = None) -> Results:
+    """Ask a model in memory every item of every task, anew; write what ``Evaluation`` writes into ``out``."""
+    evaluation = Evaluation(tasks, out, identity.of_weights(lm), settings or Settings())
+    evaluation.ask(lambda: lm, anew=True, ranks=(0, 1))
+    return evaluation.finish(None, {})
 
 
-def evaluate_run(config: Mapping[str, Any]) -> Results:
-    """``interleave eval``: a run's folder and tasks -> its results, on disk and as tables."""
-    tasks, lm = build_tasks(config), load(config["model"], config["overrides"])
+def evaluate_run(config: Mapping[str, Any]) -> Results | None:
+    """A model's folder and tasks -> results, on disk and as tables. None on ranks other than 0."""
+    tasks, judge = build_tasks(config), build_judge(config)
     if not tasks:
         raise InputError(f"no task is chosen; choose task=[...] of {', '.join(known_tasks)}")
-    out = Path(config["out"])
-    results = evaluate(lm, tasks, out, config["eval_batch"])
-    for task in results:
-        Console().print(table(results, task))
-    Console().print(f"results: {out / 'results.json'}", soft_wrap=True)
-    return results
-
-
-def ask(lm: LM, name: str, task: Task, batch: int) -> tuple[list[Reply], list[str]]:
-    """Replies in the order of the records, and what could not be asked."""
-    records = task.records()
-    asked: list[tuple[int, Sample]] = []
-    skipped: list[str] = []
-    for index, record in enumerate(records):
-        try:
-            asked.append((index, task.sample(record)))
-        except BadSample as bad:
-            skipped.append(f"{name}[{index}]: {bad}")
-    asked.sort(key=lambda item: _size(item[1]))  # alike lengths share a batch
-    replies = []
-    for start in track(range(0, len(asked), batch), f"{name}: {len(asked)} items", console=Console(stderr=True)):
-        chosen = asked[start : start + batch]
-        texts = _reply(lm, chosen, task, name, skipped)
-        replies += [_score(name, task, records[i], i, text) for i, text in texts]
-    return sorted(replies, key=lambda r: r.index), skipped
-
-
-def _reply(
-    lm: LM, chosen: Sequence[tuple[int, Sample]], task: Task, name: str, skipped: list[str]
-) -> list[tuple[int, str]]:
-    """A batch at once; where a sample of it cannot be read, one by one, so that only that one is lost."""
+    path, overrides = config["model"], config["overrides"]
+    evaluation = Evaluation(tasks, Path(config["out"]), identity.of_folder(path, overrides), settings_of(config))
+    rank, _ = parallel.join()
     try:
-        return list(zip((i for i, _ in chosen), lm.reply([s for _, s in chosen], **task.generation), strict=True))
-    except BadSample as bad:
-        if len(chosen) == 1:
-            skipped.append(f"{name}[{chosen[0][0]}]: {bad}")
-            return []
-        return [text for item in chosen for text in _reply(lm, [item], task, name, skipped)]
-
-
-def _size(sample: Sample) -> tuple[int, int]:
-    parts = [part for turn in sample.turns for part in turn.content]
-    text = sum(len(part) for part in parts if isinstance(part, str))
-    return len(parts), text
-
-
-def _score(name: str, task: Task, record: Mapping[str, Any], index: int, text: str) -> Reply:
-    return Reply(
-        name,
-        index,
-        str(record.get("id", index)),
-        task.condition(record),
-        task.group(record),
-        text,
-        task.answer(record),
-        task.score(record, text),
-        task.chance(record),
-    )
-
-
-def summarise(replies: Sequence[Reply]) -> Results:
-    """Means over the items of each group; a group ``a/b`` counts for ``a``, too."""
-    groups: dict[tuple[str, str, str], list[Reply]] = defaultdict(list)
-    for reply in replies:
-        whole, _, part = reply.group.partition("/")
-        for group in {whole, reply.group} if part else {whole}:
-            groups[reply.task, reply.condition, group].append(reply)
-    results: Results = {}
-    for (task, condition, group), members in sorted(groups.items()):
-        row = {metric: mean(m.scores[metric] for m in members) for metric in members[0].scores}
-        chances = [m.chance for m in members if m.chance is not None]
-        row |= {"chance": mean(chances)} if chances else {}
-        results.setdefault(task, {}).setdefault(condition, {})[group] = {**row, "n": len(members)}
+        evaluation.ask(lambda: load(path, overrides), check("anew", config["anew"], bool))
+        if rank:
+            return None
+        about = {"model": str(path), "overrides": list(overrides)}
+        results = evaluation.finish(judge, about)
+    finally:
+        parallel.leave()
+    evaluation.show(results)
     return results
 
 
-def table(results: Results, task: str) -> Table:
-    """One row a group: its first metric under every condition, chance and number of items."""
-    conditions = list(results[task])
-    drawn = Table(title=f"task {task}")
-    drawn.add_column("group")
-    for condition in conditions:
-        drawn.add_column(condition, justify="right")
-    drawn.add_column("chance", justify="right")
-    drawn.add_column("n", justify="right")
-    for group in results[task][conditions[0]]:
-        rows = [results[task][c].get(group) for c in conditions]
-        first = rows[0] or {}
-        shown = [f"{next(iter(r.values())):.3f}" if r else "" for r in rows]
-        chance = f"{first['chance']:.3f}" if "chance" in first else ""
-        drawn.add_row(("  " if "/" in group else "") + group, *shown, chance, str(first.get("n", "")))
-    return drawn
+def settings_of(config: Mapping[str, Any]) -> Settings:
+    options = {
+        "batch": config["eval_batch"],
+        "tokens": config["eval_tokens"],
+        **{name: config[name] for name in ("prompt_tokens", "workers", "generation")},
+    }
+    chosen: Settings = check("eval", options, Settings)
+    return chosen
+
+
+class Evaluation:
+    """Tasks and one model in one folder: ``replies.jsonl``, ``results.json``, and ``TASK.jsonl`` in a released form.
+
+    What was asked there of the same model in the same way is kept. Ranks share out the windows of all tasks.
+    """
+
+    def __init__(self, tasks: Mapping[str, Task], out: Path, model: str, settings: Settings) -> None:
+        """model: changes with its weights and parts."""
+        self.tasks, self.out, self.model, self.settings = tasks, out, model, settings
+        self.outlines = {name: outlines(task) for name, task in tasks.items()}
+        made = {name: self._made(task, self.outlines[name]) for name, task in tasks.items()}
+        self.journal = Journal(out, model, made)
+        self.audit: Audit = {}
+
+    def _made(self, task: Task, items: Sequence[Outline]) -> dict[str, Any]:
+        """What replies depend on besides the model."""
+        return {
+            "version": task.version,
+            "generation": self.settings.of(task),
+            "prompt_tokens": self.settings.prompt_tokens,
+            "items": f"{len(items)} ({short_hash(*(item.mark for item in items))})",
+        }
+
+    def ask(self, lm: Callable[[], LM], anew: bool = False, ranks: tuple[int, int] | None = None) -> None:
+        """Ask what is left to ask, this rank's share of it; ``lm`` is called where something is. Raises InputError.
+
+        anew: as ``Journal.open`` takes it. ranks: this one and their number; those of torchrun otherwise.
+        """
+        rank, world = ranks or parallel.world()
+        if rank == 0:
+            self.journal.open(anew)
+        if world > 1:
+            parallel.meet()
+        left = [job for job in self.jobs(self.journal.kept()) if len(job.done) < len(job.items)]
+        if world > 1:
+            parallel.meet()  # nobody writes before all have read
+        try:
+            self._run(lm, left[rank::world], rank)
+        except KeyboardInterrupt:
+            kept = f"{self.out} keeps {len(self.journal.kept())} items"
+            Console(stderr=True).print(f"stopped; {kept}, and the same command goes on from there", soft_wrap=True)
+            raise
+        if world > 1:
+            parallel.meet()
+
+    def jobs(self, kept: Kept) -> list[Job]:
+        """Every window in the order of asking."""
+        jobs = []
+        for name, task in self.tasks.items():
+            records = task.records()
+            sizes = {i: (r.prompt_tokens, r.views) for (n, i), (r, _) in kept.items() if n == name and not r.error}
+            for items in windows(self.outlines[name], self.settings.batch):
+                done = {i: sizes[i] for i in items if i in sizes}
+                jobs.append(Job(name, task, records, items, done))
+        return jobs
+
+    def _run(self, lm: Callable[[], LM], left: Sequence[Job], rank: int) -> None:
+        if not left:
+            return
+        cost = {name: {item.index: sum(item.cost) + 1 for item in items} for name, items in self.outlines.items()}
+        total = sum(cost[job.name][i] for job in left for i in job.items if i not in job.done)
+        runner = Runner(lm(), self.settings)
+        with _progress(hidden=rank > 0) as progress:
+            bar, count = progress.add_task("", total=total, said=""), 0
+            for asked in runner.run(left):
+                self.journal.append(rank, asked.replies, asked.seconds)
+                count += len(asked.replies)
+                last = asked.replies[-1].task
+                progress.update(
+                    bar,
+                    advance=sum(cost[r.task][r.index] for r in asked.replies),
+                    description=last,
+                    said=f"{count} of {sum(len(job.items) - len(job.done) for job in left)} items",
+                )
+
+    def finish(self, judge: Judge | None, about: Mapping[str, Any]) -> Results:
+        """One file of all replies, grades, results and audit; by one rank, once all items are asked.
+
+        about: what else the results say of the model.
+        """
+        before = self._before()
+        timed = self.journal.finish()
+        graded = self._graded(judge, [reply for reply, _ in timed], before)
+        results = summarise(graded, self.tasks)
+        seconds = [s for _, s in timed]
+        for name, task in self.tasks.items():
+            mine = [(r, s) for r, s in zip(graded, seconds, strict=True) if r.task == name]
+            made = settle(self.settings.of(task))
+            generation = {**made.given, "stop_strings": list(made.stops), "seed": made.seed}
+            self.audit[name] = audit(task, generation, mine, before["audit"].get(name, {}))
+            _released(self.out / f"{name}.jsonl", task, mine, str(about.get("model", self.model)))
+        content = {
+            **about,
+            "mark": self.model,
+            "versions": {name: version(name) for name in ("interleave", "torch", "transformers")},
+            "judge": {**before["judge"], **self._judges(judge)},
+            "results": {**before["results"], **results},
+            "audit": {**before["audit"], **self.audit},
+            "items": len(graded),
+            "skipped": [f"{r.task}[{r.index}]: {r.error['message']}" for r in graded if r.error],
+        }
+        (self.out / "results.json").write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        return results
+
+    def _before(self) -> dict[str, Any]:
+        """What the folder says of the same model."""
+        path = self.out / "results.json"
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        same = content.get("mark") == self.model
+        found: dict[str, Any] = {key: content.get(key, {}) if same else {} for key in ("results", "audit", "judge")}
+        return {**found, "results": {n: r for n, r in found["results"].items() if n not in self.tasks}}
+
+    def _judges(self, judge: Judge | None) -> dict[str, Any]:
+        judged = [name for name, task in self.tasks.items() if isinstance(task, JudgedTask)]
+        return {name: dict(judge.identity()) for name in judged} if judge and judge.asks else {}
+
+    def _graded(self, judge: Judge | None, replies: Sequence[Reply], before: Mapping[str, Any]) -> list[Reply]:
+        """Scores for what a judge grades: for all that has none, and for all where it was another judge."""
+        found = {(reply.task, reply.index): reply for reply in replies}
+        for name, task in self.tasks.items():
+            mine = [reply for reply in replies if reply.task == name and not reply.error]
+            if not isinstance(task, JudgedTask) or not judge:
+                continue
+            other = before["judge"].get(name) not in (None, json.loads(json.dumps(dict(judge.identity()))))
+            records = task.records()
+            if other or any(reply.scores is None for reply in mine):
+                grades = grade(judge, task, [(records[r.index], r.reply or "") for r in mine], self.out / JUDGEMENTS)
+                new = [replace(r, scores=g.scores) for r, g in zip(mine, grades, strict=True)] if judge.asks else []
+                found |= {(reply.task, reply.index): reply for reply in new}
+                self.journal.update(new)
+        return list(found.values())
+
+    def show(self, results: Results) -> None:
+        """Tables, what is missing, and what to do about it."""
+        console = Console()
+        for name in self.tasks:
+            console.print(table(results, name, self.audit))
+        if any(rows["all"]["ungraded"] for rows in self.audit.values()):
+            console.print("the same command with judge=openai or judge=local grades what has no grade", soft_wrap=True)
+        console.print(f"results: {self.out / 'results.json'}", soft_wrap=True)
+
+
+def _progress(hidden: bool) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=hidden)
+
+
+def _released(path: Path, task: Task, replies: Sequence[tuple[Reply, float]], model: str) -> None:
+    """The result file of the benchmark's released form, where it has one."""
+    records, lines = task.records(), []
+    for reply, _ in replies:
+        fields = task.released(records[reply.index])
+        if fields is not None and reply.reply is not None:
+            said = {"prompt": reply.prompt, "pred_response": reply.reply, "model_id": model}
+            lines.append(json.dumps({**said, **fields}, ensure_ascii=False) + "\n")
+    if lines:
+        path.write_text("".join(lines), encoding="utf-8")

@@ -107,6 +107,8 @@ class LanguageModel(Protocol):
 
     dim: int
     chat: Chat
+    context: int | None
+    """Tokens that a prompt and its reply may have together, where there is a limit."""
     head: Callable[[Tensor], Tensor]
     """(n, dim) hidden states -> (n, vocabulary) logits."""
 
@@ -125,6 +127,10 @@ class LanguageModel(Protocol):
 
 class ModalityAdapter(nn.Module, ABC):
     """Turns one kind of media into views and tokens. The only place that knows what a video is."""
+
+    samples: bool = False
+    """Whether it shows some of a piece's pictures by design, as of a video's frames; else each one left out is a loss.
+    """
 
     def __init__(self, vision: VisionSpec, fit: Literal["square", "pad"] = "square") -> None:
         """``fit``: how a picture becomes a square view, resized directly or padded with the mean colour first."""

@@ -3,8 +3,10 @@
 The only module that imports torch.distributed.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 )
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
 from .checkpoint import replacing
 from .model import InterleavedModel
+
+PATIENCE = timedelta(days=30)
+"""How long ranks wait for the slowest: they meet only when all items of an evaluation are asked."""
 
 TOWERS = ("vision_encoder", "llm")
 
@@ -70,11 +75,54 @@ class FSDP2Strategy(ModelParallelStrategy):
         self.barrier()
 
 
+@contextmanager
+def whole(model: nn.Module) -> Iterator[None]:
+    """Every rank has all weights of an FSDP2 model, so that each can run it by itself, without any collective inside.
+
+    Entering is a collective that each rank must call. Afterwards the shards are as before. It takes the memory of the
+    whole model on each device.
+    """
+    units = [module for module in model.modules() if isinstance(module, FSDPModule)]
+    hooks = [(dict(unit._forward_pre_hooks), dict(unit._forward_hooks)) for unit in units]
+    for unit in units:
+        unit.unshard()
+        unit._forward_pre_hooks.clear()  # they would note the order of these passes for the next backward one
+        unit._forward_hooks.clear()
+    try:
+        yield
+    finally:
+        for unit, (before, after) in zip(units, hooks, strict=True):
+            unit._forward_pre_hooks.update(before)
+            unit._forward_hooks.update(after)
+            unit.reshard()
+
+
 def full_state(model: nn.Module) -> dict[str, Tensor]:
     """All weights on the CPU, gathered from every rank: a collective that each rank must call; rank 0 gets the dict."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(model, options=options)
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+
+
+def join() -> tuple[int, int]:
+    """Meet the other processes that torchrun has started, if it has -> ``world()``. Each has a GPU of its own."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("gloo", timeout=PATIENCE)
+    return world()
+
+
+def meet() -> None:
+    """Wait until every rank is here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def leave() -> None:
+    """The end of ``join``."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def world() -> tuple[int, int]:

@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .evaluate import Results
 from .interfaces import Task
 from .media import list_frames, load_image
+from .results import Results
 from .sample import Media
 from .types import BadSample
 from .video import load_frames
@@ -90,7 +90,7 @@ def gallery(replies: Sequence[Mapping[str, Any]], tasks: Mapping[str, Task]) -> 
     shown: dict[str, list[dict[str, Any]]] = {}
     for name, task in tasks.items():
         records = task.records()
-        mine = [r for r in replies if r["task"] == name]
+        mine = [r for r in replies if r["task"] == name and r["scores"]]
         first = mine[0]["condition"] if mine else ""
         for group in sorted({r["group"] for r in mine}):
             items = [r for r in mine if r["group"] == group and r["condition"] == first]

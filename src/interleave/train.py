@@ -17,11 +17,11 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from . import parallel
+from . import identity, parallel
 from .build import Assembly, assemble, build_data, build_module, build_stage, build_tasks, build_trainer
 from .checkpoint import last_checkpoint, open_checkpoint, save_config, save_weights, write_config
 from .data import InterleavedData
-from .evaluate import evaluate, table
+from .evaluate import Evaluation
 from .interfaces import Task
 from .lm import load, read
 from .lora import LEARNS, merged, save_adapter
@@ -29,6 +29,7 @@ from .module import LitInterleaved
 from .optim import parts
 from .preference import DPO, References
 from .report import write_report
+from .runner import Settings
 from .sample import Media
 from .types import BadSample, Example
 
@@ -67,9 +68,9 @@ def train(config: Mapping[str, Any]) -> Path:
     if summary := ledger.summary():
         console.print(f"[yellow]{summary}; all in {ledger.path}", soft_wrap=True)
     if tasks:
-        results = evaluate(load(run), tasks, run, config["eval_batch"])
-        for task in results:
-            console.print(table(results, task))
+        evaluation = Evaluation(tasks, run, identity.of_folder(run), Settings(batch=config["eval_batch"]))
+        evaluation.ask(lambda: load(run), anew=True, ranks=(0, 1))
+        evaluation.show(evaluation.finish(None, {"model": str(run), "overrides": []}))
         report = write_report(run, tasks, time.time() - started)
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f"model:  {run}\nchat:   {chat_command(run, tasks)}", soft_wrap=True, markup=False, highlight=False)

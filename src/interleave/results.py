@@ -1,0 +1,84 @@
+"""Scores of single replies -> what a task has achieved, by condition and group, with intervals; and the table of it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from .audit import ALL, Audit, groups
+from .interfaces import Scored, Task
+from .replies import Reply
+from .significance import interval
+
+Results = dict[str, dict[str, dict[str, dict[str, Any]]]]
+"""task -> condition -> group -> metrics, the first one first; ``n``; ``interval``, [low, high] of the first metric with
+95%; and, where it is known, ``chance``."""
+
+ROUNDS = 200
+"""Draws for the interval of what is no mean over items."""
+
+
+def summarise(replies: Sequence[Reply], tasks: Mapping[str, Task]) -> Results:
+    """Metrics over the items of each group that have scores; a group ``a/b`` counts for ``a``, too."""
+    members: dict[tuple[str, str, str], list[Reply]] = defaultdict(list)
+    for reply in replies:
+        if reply.scores is not None:
+            for group in groups(reply.group):
+                members[reply.task, reply.condition, group].append(reply)
+    results: Results = {}
+    for (name, condition, group), chosen in sorted(members.items()):
+        results.setdefault(name, {}).setdefault(condition, {})[group] = _metrics(tasks[name], chosen)
+    return results
+
+
+def _metrics(task: Task, replies: Sequence[Reply]) -> dict[str, Any]:
+    records = task.records()
+    scored = [Scored(records[r.index], r.reply or "", r.scores or {}) for r in replies]
+    metrics = dict(task.total(scored))
+    low, high = _interval(task, scored, next(iter(metrics)))
+    chances = [r.chance for r in replies if r.chance is not None]
+    chance = {"chance": mean(chances)} if chances else {}
+    return {**metrics, **chance, "n": len(scored), "interval": [low, high]}
+
+
+def _interval(task: Task, scored: Sequence[Scored], metric: str) -> tuple[float, float]:
+    """Of the mean; where a task has a total of its own, of that total over items drawn anew."""
+    if type(task).total is Task.total:
+        sure = interval([item.scores[metric] for item in scored])
+        return sure.low, sure.high
+    drawn = np.random.default_rng(0).integers(0, len(scored), (ROUNDS, len(scored)))
+    totals = [task.total([scored[i] for i in row]).get(metric, 0.0) for row in drawn]
+    low, high = np.quantile(totals, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def table(results: Results, task: str, audit: Audit | None = None) -> Table:
+    """One row a group: its first metric under every condition with the 95% interval, chance, number of items, and what
+    the audit says where something is missing."""
+    conditions = list(results.get(task, {}))
+    rows = audit[task] if audit else {}
+    drawn = Table(title=f"task {task}", caption=rows.get(ALL, {}).get("says") or None, caption_justify="left")
+    drawn.add_column("group")
+    for name in (*conditions, "chance", "n"):
+        drawn.add_column(name, justify="right")
+    if rows:
+        drawn.add_column("fed")
+    found = {group for condition in conditions for group in results[task][condition]}
+    for group in sorted(found | (rows.keys() - {ALL} if len(rows) > 1 else rows.keys())):
+        scores = [results[task][condition].get(group) for condition in conditions]
+        first: Mapping[str, Any] = next((s for s in scores if s), {})
+        chance = f"{first['chance']:.3f}" if "chance" in first else ""
+        fed = [rows[group]["says"] or "all"] if group in rows else [""] * bool(rows)
+        indent = "  " if "/" in group else ""
+        drawn.add_row(indent + group, *(_shown(s) for s in scores), chance, str(first.get("n", 0)), *fed)
+    return drawn
+
+
+def _shown(metrics: Mapping[str, Any] | None) -> str:
+    if metrics is None:
+        return ""
+    low, high = metrics["interval"]
+    return f"{next(iter(metrics.values())):.3f} ({low:.2f}-{high:.2f})"
