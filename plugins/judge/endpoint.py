@@ -95,11 +95,12 @@ class Endpoint:
         return after
 
     def _once(self, path: str, body: Mapping[str, Any], tokens: int) -> Any:
+        client = self._open()  # before the wait: it takes a while, and what is made in it would start at once
         self.pace.wait(tokens)
         if self.stopped.is_set():
             raise InputError("judge: given up, because the run ends")
         self.add("requests")
-        status, headers, content = self._exchange(path, body)
+        status, headers, content = self._exchange(client, path, body)
         try:
             answer = json.loads(content)
         except ValueError:
@@ -114,12 +115,13 @@ class Endpoint:
             raise Busy(f"status {status}, {said}", retry_after(headers))
         raise self._refusal(status, said, str(body.get("model")))
 
-    def _exchange(self, path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
+    def _exchange(self, client: Any, path: str, body: Mapping[str, Any]) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and content, within the time limit however slowly they come."""
         httpx = _httpx()
+        sent = json.dumps(dict(body))  # escaped, because a reply may hold half a surrogate pair
         limit, content = monotonic() + self.timeout, bytearray()
         try:
-            with self._open().stream("POST", f"{self.base_url}/{path}", json=dict(body)) as response:
+            with client.stream("POST", f"{self.base_url}/{path}", content=sent) as response:
                 for piece in response.iter_bytes():
                     content += piece
                     if monotonic() > limit:
@@ -136,7 +138,9 @@ class Endpoint:
     def _open(self) -> Any:
         with self._lock:
             if self._client is None:
-                headers = {"Authorization": f"Bearer {self._key()}"} if self.key_env else {}
+                headers = {"Content-Type": "application/json"}
+                if self.key_env:
+                    headers["Authorization"] = f"Bearer {self._key()}"
                 self._client = _httpx().Client(timeout=self.timeout, headers=headers)
             return self._client
 

@@ -208,16 +208,30 @@ def _ask_all(judge: Judge, task: JudgedTask, questions: Sequence[_Question], kno
 
 def _ask_round(judge: Judge, task: JudgedTask, batches: Sequence[Sequence[_Question]], known: Cache) -> None:
     """Threads keep what they were told themselves, so that what was paid for stays when another one fails."""
-    with ThreadPoolExecutor(judge.workers) as pool:
-        jobs: list[Future[None]] = [pool.submit(_ask_batch, judge, task, batch, known) for batch in batches]
-        done = track(as_completed(jobs), "judge", len(jobs), console=Console(stderr=True), disable=not jobs)
+    if not batches:
+        return
+    failed: list[InputError] = []
+
+    def work(batch: Sequence[_Question]) -> None:
+        if failed:
+            return
         try:
-            for job in done:
+            _ask_batch(judge, task, batch, known)
+        except InputError as error:
+            failed.append(error)
+            judge.close()
+
+    with ThreadPoolExecutor(judge.workers) as pool:
+        jobs: list[Future[None]] = [pool.submit(work, batch) for batch in batches]
+        try:
+            for job in track(as_completed(jobs), "judge", len(jobs), console=Console(stderr=True)):
                 job.result()
         except BaseException:  # also Ctrl-C: nothing more is asked
             judge.close()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    if failed:
+        raise failed[0]
 
 
 def _ask_batch(judge: Judge, task: JudgedTask, batch: Sequence[_Question], known: Cache) -> None:
