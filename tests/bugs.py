@@ -79,8 +79,45 @@ BUGS = [
         "test_convert.py",
     ),
     Bug(
+        "full-stop quirk of the released scorer dropped", "interleave/metrics/published.py",
+        ", count=MOST_STOPS)", ")", "test_metrics.py",
+    ),
+    Bug(
+        "colon rule of the released scorer dropped", "interleave/metrics/published.py",
+        'if ":" in said else []', "if False else []", "test_metrics.py",
+    ),
+    Bug(
+        "categories weighted by items", "interleave/score.py",
+        "fmean(means[dataset] for dataset in BENCH[name].datasets)",
+        'fmean(x for d in BENCH[name].datasets for x in scores[d]["published"] if x is not None)', "test_score.py",
+    ),
+    Bug(
+        "a task weighted by items", "interleave_plugins/task/interleave_bench.py",
+        "levels=2)", "levels=0)", "test_interleave_bench.py",
+    ),
+    Bug(
+        "dialogues asked without what was said before", "interleave_plugins/task/interleave_bench.py",
+        'record["conversations"][:place], ', 'record["conversations"][place - 1 : place], ', "test_interleave_bench.py",
+    ),
+    Bug(
         "loss divided per micro-batch", "interleave/module.py",
         "        return sums[0]\n", "        return sums[0] / sums[1]\n", "test_training.py",
+    ),
+    Bug(
+        "OpenGL's axes taken for OpenCV's", "interleave_plugins/modality/scene/nerf.py", ") @ FLIP\n", ")\n",
+        "test_scene_formats.py",
+    ),
+    Bug(
+        "world to camera taken for camera to world", "interleave_plugins/modality/scene/colmap.py", ".inverse()", "",
+        "test_scene_formats.py",
+    ),
+    Bug(
+        "half a pixel lost", "interleave_plugins/modality/scene/matrices.py",
+        "shifted(intrinsics, 0.5) if from_centre else intrinsics", "intrinsics", "test_scene_formats.py",
+    ),
+    Bug(
+        "poses described and not added", "interleave_plugins/modality/scene3d.py",
+        "super().merge(self.encoding(features, meta), meta)", "super().merge(features, meta)", "test_scene_views.py",
     ),
 ]  # fmt: skip
 
