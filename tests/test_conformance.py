@@ -14,7 +14,9 @@ import pytest
 import standin
 import task_files
 import torch
+from chat_model import write_chat_model
 from conftest import small_config
+from judge_server import JudgeServer, says
 
 from interleave import BENCH, testing
 from interleave.cli import main
@@ -79,11 +81,17 @@ def _bench(folder: Path) -> dict[str, Any]:
     return {"root": str(bench_files.write(folder, 1).folder)}
 
 
+def _server(folder: Path) -> dict[str, Any]:
+    return {"model": "grader", "base_url": JudgeServer([says("yes")]).start().url, "key_env": None}
+
+
 FILES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("dataset", "m4_instruct"): _release,
     ("dataset", "shards"): _shards,
     ("dataset", "huggingface"): _table,
     ("dataset", "webdataset"): _archive,
+    ("judge", "openai"): _server,
+    ("judge", "local"): lambda folder: {"path": str(write_chat_model(folder)), "max_tokens": 4},
     **{("task", name): partial(task_files.write, name) for name in task_files.WRITERS},
     **{("task", name): _bench for name in ("interleave_bench", "interleave_bench_3d", *BENCH)},
 }

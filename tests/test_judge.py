@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import task_files
 import torch
 from chat_model import write_chat_model
 from conftest import ROOT
@@ -25,7 +26,7 @@ from judge_server import Body, Graded, JudgeServer, Reply, asked, fails, records
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from interleave import BadSample, InputError, Judge, Messages, judges
+from interleave import BadSample, InputError, Judge, JudgedTask, Messages, judges, tasks
 from interleave.compose import compose
 from interleave.judging import REMINDER, Cache, Grade, estimate, grade, tally
 
@@ -380,6 +381,28 @@ def test_a_judge_is_chosen_on_the_command_line() -> None:
     judge = judges.build(config["judge"])
     assert "max_tokens" not in judge.identity()
     assert judge.identity()["top_k"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("activitynet_qa", "{'pred': 'yes', 'score': 4}", "{'pred': 'yes', 'score': 6}"),
+        ("vdd", "{'score': 4}", "The score is 4."),
+        ("videochatgpt", "{'score': 4}", "{'score': 'four'}"),
+    ],
+)
+def test_the_judged_benchmarks_are_graded(name: str, good: str, bad: str, tmp_path: Path) -> None:
+    task = tasks.build({"name": name, **task_files.write(name, tmp_path)})
+    assert isinstance(task, JudgedTask)
+    items = [(record, f"reply {n}") for n, record in enumerate(task.records())]
+
+    with JudgeServer([says(bad), says(good)]) as server:
+        grades = grade(openai(server, workers=1), task, items, tmp_path / "cache")
+        different = {user(body).removesuffix(REMINDER) for body in server.requests}
+        assert len(server.requests) == len(different) + 1
+    assert {g.scores["score"] for g in grades if g.scores} == {4.0}
+    assert [g.error for g in grades] == [""] * len(items)
+    assert {g.attempts for g in grades} <= {1, 2}
 
 
 class Fixed(Judge):
