@@ -100,6 +100,26 @@ BUGS = [
         'record["conversations"][:place], ', 'record["conversations"][place - 1 : place], ', "test_interleave_bench.py",
     ),
     Bug(
+        "malformed judgements graded as zero", "interleave/judging.py",
+        "return Grade(self.scores, self.text", 'return Grade(self.scores or {"score": 0.0}, self.text', "test_judge.py",
+    ),
+    Bug(
+        "the cache takes one judge for another", "interleave/judging.py",
+        "json.dumps([dict(judge.identity()), messages, attempt]", "json.dumps([messages, attempt]", "test_judge.py",
+    ),
+    Bug(
+        "Retry-After ignored", "interleave_plugins/judge/endpoint.py",
+        "retry_after(headers))", "None)", "test_judge.py",
+    ),
+    Bug(
+        "the key told in an error", "interleave_plugins/judge/endpoint.py",
+        'text.replace(self._key(), "***")', "text", "test_judge.py",
+    ),
+    Bug(
+        "the rate of requests not kept", "interleave_plugins/judge/pace.py",
+        "self._next = start + apart", "self._next = start", "test_judge.py",
+    ),
+    Bug(
         "loss divided per micro-batch", "interleave/module.py",
         "        return sums[0]\n", "        return sums[0] / sums[1]\n", "test_training.py",
     ),
