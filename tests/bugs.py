@@ -124,6 +124,40 @@ BUGS = [
         "        return sums[0]\n", "        return sums[0] / sums[1]\n", "test_training.py",
     ),
     Bug(
+        "packer drops the oldest", "interleave/collate.py",
+        "enumerate(self.waiting) if i not in taken", "enumerate(self.waiting) if i and i not in taken",
+        "test_packing.py",
+    ),
+    Bug(
+        "the oldest may wait for ever", "interleave/collate.py",
+        "self._row(number == 0,", "self._row(False,", "test_packing.py",
+    ),
+    Bug(
+        "ranks differ in views", "interleave/filling.py", "abs(v - due)", "0", "test_filling.py",
+    ),
+    Bug(
+        "cursor ignores what waits", "interleave/loader.py",
+        "[place for place, _ in packer.waiting]", "[]", "test_loader.py",
+    ),
+    Bug(
+        "replacement from another source", "interleave/loader.py",
+        "                if single:\n                    break\n",
+        "                if single:\n                    break\n                source = 1 - source\n",
+        "test_loader.py",
+    ),
+    Bug(
+        "ledger state not restored", "interleave/data.py",
+        "self.train.ledger.restore(mine[\"ledger\"])", "pass", "test_loader.py",
+    ),
+    Bug(
+        "what another number of ranks has left is dealt out twice", "interleave/data.py",
+        "left[rank::world]", "left", "test_loader.py",
+    ),
+    Bug(
+        "checkpoint written in place", "interleave/checkpoint/resuming.py",
+        "target.with_name(f\".{target.name}.part\")", "target", "test_resuming.py",
+    ),
+    Bug(
         "OpenGL's axes taken for OpenCV's", "interleave_plugins/modality/scene/nerf.py", ") @ FLIP\n", ")\n",
         "test_scene_formats.py",
     ),

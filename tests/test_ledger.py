@@ -72,6 +72,23 @@ def test_a_checkpoint_brings_its_entries_back(tmp_path: Path) -> None:
     assert second.counts["lost"] == 3
 
 
+def test_the_ledgers_of_ranks_are_one(tmp_path: Path) -> None:
+    """A sample that two ranks met stands in it once; the order is that of the ranks."""
+    path = tmp_path / "ledger.jsonl"
+    ranks = [Ledger(path), Ledger(path)]
+    for ledger, indices in zip(ranks, [(1, 2), (2, 3)], strict=True):
+        for i in indices:
+            ledger.add(entry(i))
+    assert len(path.read_text().splitlines()) == 4
+    whole = Ledger(path)
+    whole.restore([e for ledger in ranks for e in ledger.state(9)])
+    whole.rewrite()
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [1, 2, 3]
+    assert whole.counts["lost"] == 3
+    Ledger(path).rewrite()
+    assert not path.exists()
+
+
 def test_quarantine_names_lost_samples_only(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.jsonl")
     ledger.add(entry(1))

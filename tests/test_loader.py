@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -68,26 +68,55 @@ def test_one_pass_gives_each_sample_once(assembly: Assembly) -> None:
     assert Counter(numbers(assembly, list(loader))) == Counter(range(41))
 
 
-@pytest.mark.parametrize(("world", "workers"), [(1, 0), (2, 0), (3, 0), (8, 0), (1, 4), (2, 1)])
+@pytest.mark.parametrize(
+    ("world", "workers"), [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (2, 0), (2, 1), (3, 0), (3, 2), (8, 0), (8, 1)]
+)
+@pytest.mark.parametrize("bad", [(), (2, 3, 17)])
 def test_an_epoch_loses_and_doubles_nothing(
-    world: int, workers: int, assembly: Assembly, monkeypatch: pytest.MonkeyPatch
+    world: int, workers: int, bad: tuple[int, ...], assembly: Assembly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What all ranks saw, and what waits in their packers, is each sample as often as every other."""
+    """What all ranks saw, and what waits in their packers, is each usable sample of every place that was passed."""
     total, epochs = 24, 2
+    data = source(assembly, Numbers(total - 6, bad), Numbers(6, bad[:1], first=100))
     seen: Counter[int] = Counter()
+    passed: Counter[int] = Counter()
     for rank in range(world):
         as_rank(monkeypatch, rank, world)
-        loader = PackedLoader(source(assembly, Numbers(total)), Budget(64, 1, 8, 1.5), 3, workers)
-        batches = []
-        for batch in loader:
-            batches.append(batch)
-            if batch.cursor["next"] >= epochs * total:
-                break
-        end = batches[-1].cursor["next"]
-        beyond = [loader.mixture.index(p) for p in range(epochs * total, end) if p % world == rank]
-        seen.update(numbers(assembly, batches) + waiting(loader, batches[-1]))
-        seen.subtract(beyond)
-    assert seen == Counter(dict.fromkeys(range(total), epochs))
+        loader = PackedLoader(data, Budget(64, 1, 8, 1.5), 3, workers)
+        last = run_to(loader, epochs * total, assembly, seen)
+        passed.update(behind(loader, last.cursor, rank, world, range(epochs * total + 999)))
+    assert seen == passed
+    everything = [*range(18), *range(100, 106)]
+    if not bad:  # within whole epochs each as often as every other
+        assert all(seen[n] >= epochs for n in everything)
+    assert not any(seen[n] for n in bad)
+
+
+def run_to(loader: PackedLoader, place: int, assembly: Assembly, seen: Counter[int]) -> Batch:
+    """Read batches until the draws are at ``place``; count what they show and what waits then. The last batch."""
+    for batch in loader:
+        seen.update(numbers(assembly, [batch]))
+        if batch.cursor["next"] >= place:
+            seen.update(number(loader, p) for p in batch.cursor["waiting"])
+            return batch
+    raise AssertionError("it ended")
+
+
+def behind(
+    loader: PackedLoader, cursor: Mapping[str, Any], rank: int, world: int, places: Iterable[int]
+) -> Iterator[int]:
+    """The usable samples of the rank's own places that its cursor has passed."""
+    for place in places:
+        name = loader.mixture.names[loader.mixture.source(place)]
+        if place % world == rank and place < max(cursor["next"], cursor["ahead"].get(name, 0)):
+            dataset: Any = loader.source.datasets[name]
+            if loader.mixture.index(place) not in dataset.bad:
+                yield number(loader, place)
+
+
+def number(loader: PackedLoader, place: int) -> int:
+    dataset: Any = loader.source.datasets[loader.mixture.names[loader.mixture.source(place)]]
+    return int(dataset.first + loader.mixture.index(place))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4])
@@ -144,38 +173,67 @@ def test_a_loader_resumes_at_any_batch(taken: int, bad: set[int], workers: int, 
 
 @given(
     st.sampled_from([(1, 2), (2, 1), (3, 2), (2, 8), (8, 3)]),
+    st.sampled_from([0, 0, 0, 0, 2]),
     st.sets(st.integers(0, 39), max_size=5),
     st.lists(st.integers(1, 6), min_size=8, max_size=8),
 )
 @settings(max_examples=20, deadline=None)
-def test_another_number_of_ranks_goes_on_exactly(worlds: tuple[int, int], bad: set[int], steps: list[int]) -> None:
-    """Every usable sample is seen in turn: after the resume none comes a second time before all came once."""
+def test_another_number_of_ranks_and_of_workers_goes_on_exactly(
+    worlds: tuple[int, int], workers: int, bad: set[int], steps: list[int]
+) -> None:
+    """Before and after together: every usable sample of every place that was passed, each once."""
     before, after = worlds
     assembly = assemble(small_config())
-    data = source(assembly, Numbers(40, tuple(bad)))
+    data, budget = source(assembly, Numbers(40, tuple(bad)), Numbers(9, first=100)), Budget(64, 1, 8, 1.5)
     seen: Counter[int] = Counter()
+    passed: Counter[int] = Counter()
     states = []
     with pytest.MonkeyPatch.context() as patch:
         for rank in range(before):
             as_rank(patch, rank, before)
-            module = InterleavedData(data, Budget(64, 1, 8, 1.5), 2)
+            module = InterleavedData(data, budget, 2)
             batches = list(islice(module.train, steps[rank]))
             seen.update(numbers(assembly, batches))
             module.train.cursor = batches[-1].cursor
             states.append(module.state_dict()["ranks"][rank])
-        saved = {"mixture": module.train.mixture.signature(), "ranks": states}
-        mixture, covered = module.train.mixture, Counter[int]()
-        reached = 0
         for rank in range(after):
             as_rank(patch, rank, after)
-            module = InterleavedData(data, Budget(64, 1, 8, 1.5), 2)
-            module.load_state_dict(saved)
-            batch = next(iter(module.train))
-            covered.update(p for p in module.train.cursor["waiting"])
-            reached = module.train.cursor["next"]
-            assert set(numbers(assembly, [batch])) <= set(range(40)) - bad
-    used = Counter(mixture.index(p) for p in range(reached) if p not in covered)
-    assert Counter({i: n for i, n in used.items() if i not in bad}) == seen
+            module = InterleavedData(data, budget, 2, workers)
+            module.load_state_dict({"mixture": module.train.mixture.signature(), "ranks": states})
+            start = module.train.cursor["next"]
+            last = run_to(module.train, start + 30, assembly, seen)
+            passed.update(behind(module.train, last.cursor, rank, after, range(start, start + 999)))
+        everyone = {"next": start, "ahead": {}}  # what lies before was seen then, or is dealt out now
+        passed.update(behind(module.train, everyone, 0, 1, range(start)))
+    assert seen == passed
+
+
+def test_a_resumed_ledger_is_that_of_a_run_that_never_stopped(assembly: Assembly, tmp_path: Path) -> None:
+    data = source(assembly, Numbers(300, bad=range(0, 300, 7)))
+    whole, cut, resumed = (InterleavedData(data, BUDGET, 5, ledger=Ledger(tmp_path / n)) for n in ("a", "b", "c"))
+    for module, steps in ((whole, 9), (cut, 4)):
+        for batch in islice(module.train, steps):
+            module.train.cursor = batch.cursor
+    assert 0 < len(cut.train.ledger.entries) < len(whole.train.ledger.entries)
+    resumed.load_state_dict(cut.state_dict())
+    assert (tmp_path / "c").read_text() == (tmp_path / "b").read_text()
+    list(islice(resumed.train, 5))
+    assert (tmp_path / "c").read_text() == (tmp_path / "a").read_text()
+    for name in ("entries", "counts", "read"):
+        assert getattr(resumed.train.ledger, name) == getattr(whole.train.ledger, name)
+
+
+def test_totals_are_those_of_all_ranks_each_sample_once(assembly: Assembly, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = InterleavedData(source(assembly, Numbers(40, bad=(3, 5))), BUDGET, 5, ledger=Ledger(max_bad=2))
+    list(islice(module.train, 12))
+    mine = module.train.ledger.state(99)
+    other = [{**mine[0]}, {**mine[1], "index": 11, "message": "11.png does not exist"}]
+    monkeypatch.setattr("interleave.parallel.gather", lambda value: [value, (other, 50)])
+    ledger = module.ledger()
+    assert ledger.summary() == "3 samples lost: 3 missing file"
+    assert ledger.read == module.train.ledger.read + 50
+    with pytest.raises(il.InputError, match=r"3 of \d+ samples cannot be used, and data.max_bad is 2: .*11\.png"):
+        ledger.hold()
 
 
 def test_a_changed_data_set_is_refused(assembly: Assembly) -> None:
