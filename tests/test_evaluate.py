@@ -15,11 +15,13 @@ import interleave as il
 from interleave.build import Assembly
 from interleave.chat import ask, chat
 from interleave.checkpoint import save_config, save_weights
-from interleave.evaluate import evaluate, table
+from interleave.evaluate import evaluate
 from interleave.generate import generate, right_align
 from interleave.lm import LM
 from interleave.metrics import chosen_letter
 from interleave.report import write_report
+from interleave.results import table
+from interleave.runner import Settings
 from interleave.session import Session
 
 
@@ -54,25 +56,30 @@ class Colours(il.Task):
 
 
 def test_results_say_what_was_asked_and_what_was_lost(lm: LM, tmp_path: Path) -> None:
-    results = evaluate(lm, {"colours": Colours()}, tmp_path, batch=4)
-    assert results["colours"]["as it is"] == {
+    results = evaluate(lm, {"colours": Colours()}, tmp_path, Settings(batch=4))
+    rows = results["colours"]["as it is"]
+    low, high = rows["low"].pop("interval")
+    assert 0 < low < 0.5 < high < 1
+    assert rows == {
         "low": {"accuracy": 0.5, "chance": 0.25, "n": 8},
-        "low/even": {"accuracy": 0.0, "chance": 0.25, "n": 4},
-        "low/odd": {"accuracy": 1.0, "chance": 0.25, "n": 4},
+        "low/even": {"accuracy": 0.0, "chance": 0.25, "n": 4, "interval": [0, 0]},
+        "low/odd": {"accuracy": 1.0, "chance": 0.25, "n": 4, "interval": [1, 1]},
     }
+    rows["low"]["interval"] = [low, high]
     written = json.loads((tmp_path / "results.json").read_text())
     assert written["results"] == results
     assert written["items"] == 9
     assert written["skipped"] == ["colours[2]: the sample: nowhere.png does not exist"]
     replies = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
-    assert [r["index"] for r in replies] == [0, 1, 3, 4, 5, 6, 7, 8]
+    assert [r["index"] for r in replies] == list(range(9))
+    assert [r["reply"] is None for r in replies] == [i == 2 for i in range(9)]
     assert table(results, "colours").row_count == 3
 
 
 def test_the_size_of_a_batch_changes_no_reply(lm: LM, tmp_path: Path) -> None:
     texts = []
     for batch in (1, 3, 9):
-        evaluate(lm, {"colours": Colours()}, tmp_path, batch)
+        evaluate(lm, {"colours": Colours()}, tmp_path, Settings(batch))
         texts.append((tmp_path / "replies.jsonl").read_text())
     assert texts[0] == texts[1] == texts[2]
 

@@ -98,7 +98,7 @@ def test_what_cannot_be_packed_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert json.loads((tmp_path / "s/lost.jsonl").read_text())["reason"] == "missing file"
     assert main(["data", "pack", "--out", str(tmp_path / "s"), "dataset=llava_json", *files]) == 2
     assert "is not empty" in capsys.readouterr().err
-    for path, told in ((tmp_path, "holds no shards"), (tmp_path / "none", "holds no shards")):
+    for path, told in ((tmp_path, "holds no shards"), (tmp_path / "none", "is no folder")):
         with pytest.raises(il.InputError, match=told):
             il.datasets.build({"name": "shards", "path": str(path)})
     with pytest.raises(il.InputError, match="weights names 'b'"):

@@ -1,6 +1,5 @@
 """ActivityNet-QA: open questions about videos of activities, graded by a judge."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from interleave import InputError, JudgedTask, Messages, read_json, tasks
 
 from . import judged
 from .questions import PHRASE, PHRASES, Record, text
-from .tables import Form, named, same
+from .tables import Form, Rows, named, same
 from .videos import Videos
 
 
@@ -37,7 +36,7 @@ class ActivityNetQA(Videos, JudgedTask):
     generation = PHRASES
     best = judged.BEST
 
-    def read(self) -> Sequence[Record]:
+    def read(self) -> Rows:
         files = [Path(self.path, f"{self.split}_{part}.json") for part in "qa"]
         if not files[0].is_file():
             return super().read()

@@ -1,6 +1,6 @@
 """MME: fourteen kinds of perception and cognition, by two questions a picture."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -8,7 +8,7 @@ from statistics import fmean
 from interleave import InputError, Scored, tasks
 
 from .questions import PHRASE, SHORT, Pictures, Record, YesNo, text
-from .tables import Form, Row, named, same
+from .tables import Form, Row, Rows, named, same
 
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 PERCEPTION = (
@@ -39,7 +39,7 @@ class MME(Pictures, YesNo):
     generation = SHORT
     best = BEST
 
-    def read(self) -> Sequence[Record]:
+    def read(self) -> Rows:
         kinds = [name for name in (*PERCEPTION, *COGNITION) if Path(self.path, name).is_dir()]
         if not kinds:
             return super().read()
@@ -56,15 +56,16 @@ class MME(Pictures, YesNo):
         """None: it is known of accuracy, and the score is a sum of more."""
         return None
 
+    def unit(self, record: Record) -> str:
+        return f"{record['category']}/{record['question_id']}"
+
     def total(self, scored: Sequence[Scored]) -> dict[str, float]:
         kinds: dict[str, dict[str, list[float]]] = {}
         for item in scored:
             pictures = kinds.setdefault(str(item.record["category"]), {})
             pictures.setdefault(str(item.record["question_id"]), []).append(item.scores["accuracy"])
-        accuracy = {
-            kind: fmean(score for pair in pictures.values() for score in pair) for kind, pictures in kinds.items()
-        }
-        both = {kind: fmean(pair == [1.0, 1.0] for pair in pictures.values()) for kind, pictures in kinds.items()}
+        accuracy = {kind: fmean(score for pair in pairs.values() for score in pair) for kind, pairs in kinds.items()}
+        both = {kind: _both(pairs.values()) for kind, pairs in kinds.items()}
         sums = {kind: 100 * (accuracy[kind] + both[kind]) for kind in kinds}
         cognition = sum(score for kind, score in sums.items() if kind in COGNITION)
         return {
@@ -74,6 +75,12 @@ class MME(Pictures, YesNo):
             "accuracy": fmean(accuracy.values()),
             "accuracy_plus": fmean(both.values()),
         }
+
+
+def _both(pictures: Collection[Sequence[float]]) -> float:
+    """The share of questions whose picture had two of them and no wrong answer: that of pictures, if all have two."""
+    right = sum(len(scores) for scores in pictures if len(scores) > 1 and min(scores) == 1)
+    return right / sum(map(len, pictures))
 
 
 def _kind(root: Path, name: str) -> Iterator[Row]:

@@ -74,7 +74,7 @@ class MMMU(Pictures, Choices):
     def shown(self, record: Record) -> Sequence[Media]:
         names = self.names(record)
         kind = self.single if len(names) == 1 else self.several
-        return [Media(kind, picture(record, name, self.media)) for name in names]
+        return [Media(kind, picture(self.rows.held(record, name), name, self.media)) for name in names]
 
     def is_open(self, record: Record) -> bool:
         return text(record, "question_type") != "multiple-choice"

@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from interleave import BadSample, InputError, Media, Scored, hint, tasks
 
 from .questions import Choices, Record, below, text, texts
-from .tables import Form, load, named, same
+from .tables import Form, Rows, load, named, same
 from .videos import Videos
 
 FOLDERS: Mapping[str, str] = {
@@ -56,7 +56,7 @@ class MVBench(Videos, Choices):
     forms = (Form("MVBench's json files", same("video", "question", "candidates", "answer", "file")),)
     items = 4000
 
-    def read(self) -> Sequence[Record]:
+    def read(self) -> Rows:
         for name in self.kinds:
             if name not in FOLDERS:
                 raise InputError(f"no kind {name!r} in MVBench{hint(name, FOLDERS)}")
@@ -68,8 +68,7 @@ class MVBench(Videos, Choices):
             raise InputError(
                 f"{self.path} has no file of the kinds {', '.join(self.kinds)}, such as {self.kinds[0]}.json"
             )
-        rows: Sequence[Record] = named(table, self.path, self.forms)
-        return rows
+        return named(table, self.path, self.forms)
 
     def whole(self) -> int:
         return self.items * len(self.kinds) // len(FOLDERS)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from interleave import BadSample, InputError, Media, Sample, Task, Turn, metrics
 
-from .tables import Form, load, named
+from .tables import Form, Rows, load, named
 
 Record = Mapping[str, Any]
 LETTER = "Answer with the option's letter from the given choices directly."
@@ -41,10 +41,10 @@ class Questions(Task):
     def __post_init__(self) -> None:
         if not Path(self.media).is_dir():
             raise InputError(f"media={self.media} is no folder")
-        self.rows: Sequence[Record] = self.read()
+        self.rows = self.read()
         self.expected = self.whole() if self.split == type(self).split else None
 
-    def read(self) -> Sequence[Record]:
+    def read(self) -> Rows:
         return named(load(self.path, self.subset, self.split), self.path, self.forms)
 
     def whole(self) -> int:
@@ -75,7 +75,7 @@ class Pictures(Questions):
     single: str = "multipatch"
 
     def shown(self, record: Record) -> Sequence[Media]:
-        return [Media(self.single, picture(record, "image", self.media))]
+        return [Media(self.single, picture(self.rows.held(record, "image"), "image", self.media))]
 
 
 class Choices(Questions):
@@ -148,9 +148,8 @@ def lettered(answer: Any) -> int:
     return ascii_uppercase.index(letter) if len(letter) == 1 and letter in ascii_uppercase else -1
 
 
-def picture(record: Record, name: str, root: str) -> Path | bytes:
-    """A picture's content where the row holds it, else the file below ``root``. Raises BadSample."""
-    value = record.get(name)
+def picture(value: Any, name: str, root: str) -> Path | bytes:
+    """A picture's content where the column ``name`` holds it, else the file below ``root``. Raises BadSample."""
     if isinstance(value, dict):  # as tables of Hugging Face hold pictures
         value = value.get("bytes") or value.get("path")
     return value if isinstance(value, bytes) else below(root, text({name: value}, name))

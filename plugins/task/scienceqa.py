@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interleave import Media, tasks
+from interleave import InputError, Media, tasks
 
 from .questions import LETTER, Choices, Pictures, Record, picture, texts
-from .tables import Form, load, named, same
+from .tables import Form, Rows, load, named, same
 
 
 @tasks.register("scienceqa_img")
@@ -26,16 +26,18 @@ class ScienceQA(Pictures, Choices):
     forms = (Form("ScienceQA", same("question", "choices", "answer", "hint", "image", "subject")),)
     items = 2017
 
-    def read(self) -> Sequence[Record]:
+    def read(self) -> Rows:
         table = load(self.path, self.subset, self.split)
-        if isinstance(table, list):
-            table = [row for row in table if row.get("image") and row.get("split", self.split) == self.split]
+        if isinstance(table, list) and "key" in table[0]:
+            table = [row for row in table if row.get("image") and row.get("split") == self.split]
+            if not table:
+                raise InputError(f"{self.path} has no question of the split {self.split!r} with a picture")
         return named(table, self.path, self.forms)
 
     def shown(self, record: Record) -> Sequence[Media]:
-        held: Record = record
-        if isinstance(record["image"], str) and "key" in record:
-            held = {"image": f"{self.split}/{record['key']}/{record['image']}"}
+        held = self.rows.held(record, "image")
+        if isinstance(held, str) and "key" in record:
+            held = f"{self.split}/{record['key']}/{held}"
         return [Media(self.single, picture(held, "image", self.media))]
 
     def question(self, record: Record) -> str:

@@ -34,10 +34,16 @@ def same(*names: str) -> dict[str, str]:
 
 
 class Rows(Sequence[Row]):
-    """Rows of a table by number, each with ``id`` and the names of its form beside its own columns."""
+    """Rows of a table by number, each with ``id`` and the names of its form beside its own columns.
+
+    Pictures that a Parquet table holds stay there until ``held`` asks for one, so that rows may be kept.
+    """
 
     def __init__(self, table: Any, form: Form) -> None:
-        self.table, self.form = table, form
+        self.form = form
+        heavy = [] if isinstance(table, list) else [name for name, kind in table.features.items() if _is_heavy(kind)]
+        self.pictures = {name: table.select_columns([name]) for name in heavy}
+        self.table = table.remove_columns(heavy) if heavy else table
 
     def __len__(self) -> int:
         return len(self.table)
@@ -47,11 +53,18 @@ class Rows(Sequence[Row]):
             return [self[i] for i in range(*index.indices(len(self)))]
         row = dict(self.table[index])
         name = "_".join(str(row.get(column)) for column in self.form.key)
-        return {
-            **row,
-            **{ours: row.get(theirs) for ours, theirs in self.form.columns.items()},
-            "id": name or str(index),
-        }
+        renamed = {n: row.get(theirs) for n, theirs in self.form.columns.items() if theirs not in self.pictures}
+        return {**row, **renamed, "id": name or str(index), "row": index}
+
+    def held(self, row: Mapping[str, Any], name: str) -> Any:
+        """A picture of a row: its content or its path."""
+        column = self.form.columns.get(name, name)
+        return self.pictures[column][row["row"]][column] if column in self.pictures else row.get(name)
+
+
+def _is_heavy(kind: Any) -> bool:
+    """Whether a column holds pictures: declared so, or as their content and their path."""
+    return type(kind).__name__ == "Image" or (isinstance(kind, dict) and "bytes" in kind)
 
 
 def load(path: str, subset: str | None, split: str) -> Any:

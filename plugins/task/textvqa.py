@@ -30,7 +30,7 @@ class TextVQA(Pictures):
     generation = PHRASES
 
     def shown(self, record: Record) -> list[Media]:
-        held = record if "image" in record else {"image": f"{text(record, 'image_id')}.jpg"}
+        held = self.rows.held(record, "image") or f"{text(record, 'image_id')}.jpg"
         return [Media(self.single, picture(held, "image", self.media))]
 
     def question(self, record: Record) -> str:

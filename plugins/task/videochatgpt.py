@@ -10,7 +10,7 @@ from interleave import BadSample, InputError, JudgedTask, Messages, hint, tasks
 
 from . import judged
 from .questions import LONG, Record, text
-from .tables import Form, Row, load, named, same
+from .tables import Form, Row, Rows, load, named, same
 from .videos import Videos
 
 Asked = Sequence[tuple[Record, str]]
@@ -67,13 +67,14 @@ class VideoChatGPT(Videos, JudgedTask):
     def whole(self) -> int:
         return sum(ITEMS[PARTS[name][0]] for name in self.dimensions)
 
-    def read(self) -> Sequence[Record]:
+    def read(self) -> Rows:
         tables = {PARTS[name]: self.part(*PARTS[name]) for name in self.dimensions}
-        return [
-            {**row, "dimension": name, "id": f"{name}_{row['id']}"}
+        table = [
+            {**row, "dimension": name, "key": f"{name}_{row['id']}"}
             for name in self.dimensions
             for row in tables[PARTS[name]]
         ]
+        return named(table, self.path, [Form("Video-ChatGPT", same("video", "question", "answer"), ("key",))])
 
     def part(self, subset: str, file: str) -> Sequence[Row]:
         local = Path(self.path, file)

@@ -244,6 +244,11 @@ class Task(ABC):
         """What a guess scores, where that is known."""
         return None
 
+    def unit(self, record: Mapping[str, Any]) -> str | None:
+        """What is drawn as a whole for the interval of a total of its own, such as the questions about one picture;
+        None where each item stands for itself."""
+        return None
+
     def released(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Fields of the item's line in a result file of the benchmark's released form, where there is one."""
         return None

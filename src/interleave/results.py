@@ -49,8 +49,12 @@ def _interval(task: Task, scored: Sequence[Scored], metric: str) -> tuple[float,
     if type(task).total is Task.total:
         sure = interval([item.scores[metric] for item in scored])
         return sure.low, sure.high
-    drawn = np.random.default_rng(0).integers(0, len(scored), (ROUNDS, len(scored)))
-    totals = [task.total([scored[i] for i in row]).get(metric, 0.0) for row in drawn]
+    units: dict[str, list[Scored]] = defaultdict(list)
+    for i, item in enumerate(scored):
+        units[task.unit(item.record) or f"item {i}"].append(item)
+    wholes = list(units.values())
+    drawn = np.random.default_rng(0).integers(0, len(wholes), (ROUNDS, len(wholes)))
+    totals = [task.total([item for i in row for item in wholes[i]]).get(metric, 0.0) for row in drawn]
     low, high = np.quantile(totals, [0.025, 0.975])
     return float(low), float(high)
 
