@@ -81,6 +81,13 @@ def _bench(folder: Path) -> dict[str, Any]:
     return {"root": str(bench_files.write(folder, 1).folder)}
 
 
+def _demos(folder: Path) -> dict[str, Any]:
+    testing.write_records(folder)
+    demo = {"id": "a", "kind": "mine", "images": ["grey.png"], "prompt": "Which colour?", "mentions": ["grey"]}
+    (folder / "demos.yaml").write_text(json.dumps([demo]))
+    return {"media": str(folder), "demos": str(folder / "demos.yaml")}
+
+
 def _server(folder: Path) -> dict[str, Any]:
     return {"model": "grader", "base_url": JudgeServer([says("yes")]).start().url, "key_env": None}
 
@@ -90,6 +97,7 @@ FILES: dict[tuple[str, str], Callable[[Path], dict[str, Any]]] = {
     ("dataset", "shards"): _shards,
     ("dataset", "huggingface"): _table,
     ("dataset", "webdataset"): _archive,
+    ("task", "emerging"): _demos,
     ("judge", "openai"): _server,
     ("judge", "local"): lambda folder: {"path": str(write_chat_model(folder)), "max_tokens": 4},
     **{("task", name): partial(task_files.write, name) for name in task_files.WRITERS},
