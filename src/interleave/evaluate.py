@@ -61,7 +61,9 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
     options = {
         "batch": config["eval_batch"],
         "tokens": config["eval_tokens"],
-        **{name: config[name] for name in ("prompt_tokens", "workers", "generation")},
+        "prompt_tokens": config["prompt_tokens"],
+        "workers": config["workers"],
+        "generation": config["generation"] or {},
     }
     chosen: Settings = check("eval", options, Settings)
     return chosen
