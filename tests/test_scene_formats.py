@@ -264,6 +264,7 @@ BAD: list[tuple[Any, str, str]] = [
     (_nuscenes("sensor", len, version="v1.0-other"), "missing file", r"has no sample_data\.json"),
     (lambda s, f: write_nuscenes(s, f)["path"], "no sample", "name a moment by"),
     (_as("{}"), "unknown scene", "a scene with nothing in it is not known"),
+    (_as('{"path": "scene.json"}'), "unknown scene", "a scene with path is not known; it needs frames"),
     (_as('{"cameras": {}}'), "no cameras", "has no cameras"),
     (_as("[1]"), "broken scene", "holds a list; a scene is an object"),
     (_as("{"), "broken scene", "is not JSON"),

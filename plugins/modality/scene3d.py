@@ -20,7 +20,7 @@ from .scene.view import View
 @modalities.register("scene3d")
 class Scene3D(Pooled):
     """Views of one scene, one after another. Takes a folder or a list of pictures, or a scene with cameras: a folder in
-    ScanNet's form, a COLMAP model, a ``transforms.json``, a nuScenes record.
+    ScanNet's form, a COLMAP model, a ``transforms.json``, a nuScenes record, a mesh or a point cloud.
 
     max_views: at most so many. views: which ones, ``uniform`` over all, the ``farthest`` apart, or those that cover
     most (``coverage``); the last two need cameras. far: how far a view without depth is taken to see by ``coverage``,
@@ -53,7 +53,7 @@ class Scene3D(Pooled):
         self.encoding = PoseEncoding(poses, vision, llm_dim)
 
     def prepare(self, data: Any) -> Visual:
-        scene = open_scene(data)
+        scene = open_scene(data, self.max_views)
         shown = [scene[i] for i in select(scene, self.max_views, self.selection, self.far)]
         pixels = self.views([load_image(view.picture) for view in shown])
         return Visual("scene3d", pixels, self.layout(self._titles(shown)), self.encoding.describe(shown, self.fit))

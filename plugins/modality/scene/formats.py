@@ -7,6 +7,7 @@ from typing import Any
 from interleave import BadSample, list_frames
 
 from .colmap import model_of, read_colmap
+from .meshes import MESHES, render_views
 from .nerf import read_nerf, transforms_of
 from .nuscenes import read_record
 from .paths import inside, read_object
@@ -14,20 +15,23 @@ from .scannet import is_scannet, read_scannet
 from .view import View
 
 
-def open_scene(data: Any) -> list[View]:
+def open_scene(data: Any, drawn: int = 10) -> list[View]:
     """The views of a scene in their order, their pictures unopened.
 
     data: a ScanNet-style folder, a folder with a COLMAP model or a ``transforms.json`` (or one of these themselves), a
-    nuScenes record (as a file or a mapping with ``path``), a folder or a list of pictures, or a list of View. Only
-    pictures have no cameras. Raises BadSample.
+    nuScenes record (as a file or a mapping with ``path``), a mesh or a point cloud, a folder or a list of pictures, or
+    a list of View. Only pictures have no cameras. drawn: views of a mesh. Raises BadSample, and InputError where an
+    extra is not installed.
     """
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and set(data) != {"path"}:
         return _record(data, Path(data.get("path", ".")))
+    if isinstance(data, Mapping):
+        return open_scene(data["path"], drawn)
     if isinstance(data, (str, Path)):
         path = Path(data)
         if not path.exists():
             raise BadSample("missing file", f"{path} does not exist")
-        return _folder(path) if path.is_dir() else _file(path)
+        return _folder(path) if path.is_dir() else _file(path, drawn)
     if isinstance(data, Sequence) and data and all(isinstance(item, View) for item in data):
         return list(data)
     return _plain(data)
@@ -45,9 +49,11 @@ def _folder(folder: Path) -> list[View]:
     return _plain(folder)
 
 
-def _file(path: Path) -> list[View]:
+def _file(path: Path, drawn: int) -> list[View]:
+    if path.suffix.lower() in MESHES:
+        return render_views(path, drawn)
     if path.suffix != ".json":
-        raise BadSample("unknown scene", f"{path} is no scene that is known: neither a folder nor a .json file")
+        raise BadSample("unknown scene", f"{path} is no scene that is known: no folder, .json or {', '.join(MESHES)}")
     described = read_object(path)
     if "frames" in described:
         return read_nerf(path)
@@ -57,8 +63,6 @@ def _file(path: Path) -> list[View]:
 def _record(record: Mapping[str, Any], folder: Path) -> list[View]:
     if record.keys() & {"cameras", "sample"}:
         return read_record(record, folder)
-    if set(record) == {"path"}:
-        return open_scene(folder)
     keys = ", ".join(sorted(map(str, record))) or "nothing in it"
     raise BadSample("unknown scene", f"a scene with {keys} is not known; it needs frames, cameras or sample")
 
