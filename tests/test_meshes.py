@@ -145,7 +145,7 @@ def test_points_are_drawn_where_there_are_no_faces(tmp_path: Path) -> None:
         own = ((places - view.camera.centre) @ view.camera.pose[:3, :3])[:, 2]
         assert np.abs(own[:, None] - view.depth[view.depth > 0]).min(0).max() < 1e-6  # the file has single precision
         middle = view.depth[18:30, 18:30]
-        assert ((middle > 0) & (middle < away)).mean() > 0.97, "hardly a hole through which the far side shines"
+        assert ((middle > 0) & (middle < away)).mean() > 0.93, "hardly a hole through which the far side shines"
 
 
 def test_a_cloud_without_colours_is_grey(tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ class Cloud:
         return _view(camera, pixels, self.colours[shown[pixels]], nearest[pixels])
 
     def _square(self, camera: Camera, depth: Matrix) -> list[tuple[int, int]]:
-        """Steps in pixels from the middle of a point's square to all of it."""
-        apart = camera.intrinsics[0, 0] * self.gap / np.median(depth) if len(depth) else 0.0
+        """Steps in pixels from the middle of a point's square to all of it: as the near ones need it."""
+        apart = camera.intrinsics[0, 0] * self.gap / np.quantile(depth, 0.1) if len(depth) else 0.0
         side = int(np.clip(np.ceil(SPREAD * apart), 1, LARGEST))
         reach = range(-((side - 1) // 2), side // 2 + 1)
         return [(right, down) for right in reach for down in reach]

@@ -15,6 +15,8 @@ from ..model import InterleavedModel
 from ..types import InputError
 from .tensors import Shape, Tensors
 
+PLAIN = {"poses": "none", "titles": "none"}
+"""A 3D modality that shows views as pictures."""
 CONFIG, TOKENIZER, UNUSED = "config.yaml", "tokenizer", "unused."
 
 GROUPS = ("vision_encoder", "projector", "llm", "modality")
@@ -168,10 +170,19 @@ def text_type(llm: Any) -> str | None:
     return found
 
 
-def unheld_poses(kinds: Mapping[str, Any]) -> dict[str, str]:
-    """No published layout has a place for the weights of pose encodings."""
-    poses = kinds.get("scene3d", {}).get("poses", "none")
-    return {} if poses == "none" else {"poses": f"it has no weights for scene3d.poses={poses}"}
+def posed(kinds: Mapping[str, Any]) -> dict[str, str]:
+    """What no published layout holds of cameras."""
+    said = {option: kinds.get("scene3d", {}).get(option, "none") for option in PLAIN}
+    reasons = {
+        "poses": f"it has no weights for scene3d.poses={said['poses']}",
+        "titles": "it writes no position before a view",
+    }
+    return {option: reasons[option] for option, value in said.items() if value != "none"}
+
+
+def unposed(scene: Mapping[str, Any], drop: Sequence[str]) -> dict[str, Any]:
+    """The 3D modality's node without what ``drop`` names of cameras."""
+    return {**scene, **{option: value for option, value in PLAIN.items() if option in drop}}
 
 
 def used_layers(export: Export) -> int:

@@ -19,7 +19,7 @@ from transformers import (
 
 from ..types import InputError
 from .chat_template import template
-from .layout import Export, Parts, known, text_type, tower, unheld_poses, used_layers, vision_config
+from .layout import PLAIN, Export, Parts, known, posed, text_type, tower, used_layers, vision_config
 from .tensors import Shape
 
 IMAGE = "<image>"
@@ -177,7 +177,7 @@ class Llava:
 
 def unfit_parts(export: Export) -> dict[str, str]:
     """Parts that neither layout can hold."""
-    model, parts, found = export.model, export.parts, unheld_poses(export.parts["modality"])
+    model, parts, found = export.model, export.parts, posed(export.parts["modality"])
     if tower(model.vision_encoder) not in ENCODERS:
         found["vision_encoder"] = f"it is written with SigLIP and CLIP towers, not {parts['vision_encoder']['name']}"
     if parts["projector"]["name"] != "mlp" or parts["projector"].get("depth", 2) != 2:
@@ -197,7 +197,7 @@ def pictures(fit: str) -> dict[str, Any]:
         "image": {"name": "image", "newline": False, "fit": fit},
         "multipatch": {"name": "multipatch", "pinpoints": [], "merge": "flat", "fit": fit},
         "video": {"name": "video", **views, "times": False},
-        "scene3d": {"name": "scene3d", **views},
+        "scene3d": {"name": "scene3d", **views, **PLAIN},
     }
 
 

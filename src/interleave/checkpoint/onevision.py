@@ -12,7 +12,7 @@ from transformers import (
     LlavaOnevisionVideoProcessor,
 )
 
-from .layout import Export, Parts, known
+from .layout import Export, Parts, known, unposed
 from .llava import IMAGE, KINDS, Llava, pixels, strategy, unfit_parts
 
 VIDEO = "<video>"
@@ -58,8 +58,8 @@ class LlavaOnevision(Llava):
             kinds["video"] = {**kinds["video"], **VIDEOS, "times": False}
         if "scene3d" in drop:
             kinds["scene3d"] = {**kinds["scene3d"], "fit": "pad", "newline": "frame", "stride": 1}
-        if "poses" in drop:
-            kinds["scene3d"] = {**kinds["scene3d"], "poses": "none"}
+        if "scene3d" in kinds:
+            kinds["scene3d"] = unposed(kinds["scene3d"], drop)
         return {**parts, "modality": {k: v for k, v in kinds.items() if k in KINDS}}
 
     def from_native(self, name: str, used: bool) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from ..types import InputError
-from .layout import Export, Parts, known, text_type, tower, unheld_poses, used_layers, vision_config
+from .layout import Export, Parts, known, posed, text_type, tower, unposed, used_layers, vision_config
 from .tensors import Shape
 
 VISION = "model.vision_tower.vision_tower.vision_model."
@@ -90,18 +90,18 @@ class Original:
             found["scene3d"] = "its views are pictures, and the two differ in newline or pooling"
         if (video or {}).get("times"):
             found["times"] = "it writes no time before a frame"
-        return found | unheld_poses(kinds)
+        return found | posed(kinds)
 
     def without(self, parts: Parts, drop: Sequence[str]) -> Parts:
-        """One fit for all, no times, no poses, and 3D views as the pictures are."""
+        """One fit for all, no times, no cameras, and 3D views as the pictures are."""
         kinds = {kind: dict(node) for kind, node in parts["modality"].items()}
         image = kinds.get("image", {})
         if "fit" in drop:
             kinds = {kind: {**node, "fit": image.get("fit", "square")} for kind, node in kinds.items()}
         if "times" in drop:
             kinds["video"]["times"] = False
-        if "poses" in drop:
-            kinds["scene3d"]["poses"] = "none"
+        if "scene3d" in kinds:
+            kinds["scene3d"] = unposed(kinds["scene3d"], drop)
         if "scene3d" in drop:
             kinds["scene3d"] |= {"newline": "frame" if image.get("newline") else "none", "stride": 1}
         return {**parts, "modality": kinds}
