@@ -229,3 +229,4 @@ def test_items_without_a_truth_are_left_out_with_a_reason(tmp_path: Path) -> Non
     del record["conversations"][1]
     with pytest.raises(il.BadSample, match="no true answer"):
         task.sample(record)
+    assert (task.released(record) or {})["gt_response"] == "", "which the runner asks for before it looks at errors"

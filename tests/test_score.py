@@ -175,6 +175,18 @@ def test_two_runs_are_compared_item_by_item(tmp_path: Path, capsys: pytest.Captu
     assert "no item in common" in capsys.readouterr().err
 
 
+def test_tasks_are_compared_over_their_data_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each data set counts alike: one gained by all of its few items, the other stayed as it was."""
+    same = [line("COMICS_Dialogue", i, "A", "A") for i in range(90)]
+    first = save(tmp_path / "a.jsonl", [*same, *(line("RecipeQA_VisualCloze", i, "B", "A") for i in range(10))])
+    second = save(tmp_path / "b.jsonl", [*same, *(line("RecipeQA_VisualCloze", i, "A", "A") for i in range(10))])
+    assert main(["score", str(first), "--out", str(tmp_path), "--against", str(second)]) == 0
+    said = capsys.readouterr().out
+    assert "COMICS_Dialogue: no difference can be claimed with 90 items: both score the same" in said
+    assert f"VC, 2 data sets: {second} is better than {first} by 50.0 points" in said
+    assert f"all items: {second} is better than {first} by 10.0 points" in said
+
+
 def test_items_of_one_sample_are_paired_in_their_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     a = [line("nuscenes", 7, reply, "A") for reply in "AB"]
     b = [line("nuscenes", 7, reply, "A") for reply in "BA"]

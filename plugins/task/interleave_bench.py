@@ -82,11 +82,10 @@ class InterleaveBench(Task):
         return {**turn, "value": text.replace(PICTURE, f"{PICTURE}\n") if self.prompt == "published" else text}
 
     def answer(self, record: Mapping[str, Any]) -> str:
-        turns, place = record["conversations"], 2 * record["turn"] + 1
-        value = turns[place].get("value") if len(turns) > place else None
-        if not isinstance(value, str):
+        truth = _truth(record)
+        if truth is None:
             raise BadSample("no answer", f"{record['id']} has no true answer")
-        return value
+        return truth
 
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
         truth = self.answer(record)
@@ -109,7 +108,7 @@ class InterleaveBench(Task):
         return {
             "dataset": _dataset(record),
             "sample_id": record["sample_id"],
-            "gt_response": self.answer(record),
+            "gt_response": _truth(record) or "",
             "shortuuid": uuid5(NAMESPACE_URL, str(record["id"])).hex[:22],
             "question_type": record["metadata"]["question_type"],
         }
@@ -121,6 +120,12 @@ def _files(parts: Iterable[str]) -> list[str]:
 
 def _dataset(record: Mapping[str, Any]) -> str:
     return str(record["metadata"]["dataset"])
+
+
+def _truth(record: Mapping[str, Any]) -> str | None:
+    turns, place = record["conversations"], 2 * record["turn"] + 1
+    value = turns[place].get("value") if len(turns) > place else None
+    return value if isinstance(value, str) else None
 
 
 def _items(root: Path, parts: Sequence[str], turns: str) -> tuple[list[dict[str, Any]], dict[str, str], int]:

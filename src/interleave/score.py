@@ -18,6 +18,8 @@ from .types import InputError
 
 Scores = dict[str, list[float | None]]
 """Metric -> a score for each item of a data set, None where the metric leaves the item out."""
+Sides = tuple[list[float], list[float]]
+"""Scores of the same items in two runs."""
 VERSIONS = ("published", "clean")
 WRITTEN = ("spot_the_diff", "image_edit_instruct", "visual_story_telling", "visual_cloze", "text_rich_vqa",
            "multi_image_vqa", "puzzle", "nlvr2", "qbench")  # fmt: skip
@@ -172,33 +174,40 @@ def _row(drawn: Table, name: str, found: Sequence[Scores], version: str, sets: s
 
 
 def comparison(a: Results, b: Results, version: str) -> Iterator[str]:
-    """Lines of words: for each data set and for all items together, whether the second run is better."""
-    everything: tuple[list[float], list[float]] = ([], [])
+    """Lines of words: for each data set, each task of several, and all items, whether the second run is better."""
+    sides: dict[str, Sides] = {}
     left = 0
     for dataset in {**a.items, **b.items}:
         pairs, alone = paired(a.items.get(dataset, ()), b.items.get(dataset, ()))
         left += alone
-        if not pairs:
-            continue
-        kind = a.question_type(dataset)
-        sides = [score_items([pair[side] for pair in pairs], kind) for side in (0, 1)]
-        metric = metric_of(sides[0], version)
-        if metric not in sides[1]:
-            raise InputError(f"{dataset} has {metric} in {a.path} and {', '.join(sides[1])} in {b.path}")
-        both = [
-            (x, y) for x, y in zip(sides[0][metric], sides[1][metric], strict=True) if x is not None and y is not None
-        ]
-        if not both:
-            continue
-        one, other = [x for x, _ in both], [y for _, y in both]
-        everything[0].extend(one)
-        everything[1].extend(other)
-        yield f"{dataset}: {verdict(compare((one, other)), str(a.path), str(b.path))}"
-    if not everything[0]:
+        if pairs and (found := _sides(a, b, dataset, pairs, version)):
+            sides[dataset] = found
+    if not sides:
         raise InputError(f"{a.path} and {b.path} have no item in common; items are paired by dataset and sample_id")
-    yield f"all items: {verdict(compare(everything), str(a.path), str(b.path))}"
+    names = str(a.path), str(b.path)
+    for dataset, found in sides.items():
+        yield f"{dataset}: {verdict(compare(found), *names)}"
+    for task in BENCH.values():
+        if len(shared := [sides[dataset] for dataset in task.datasets if dataset in sides]) > 1:
+            yield f"{task.column}, {len(shared)} data sets: {verdict(compare(*shared), *names)}"
+    together = (
+        [score for one, _ in sides.values() for score in one],
+        [score for _, one in sides.values() for score in one],
+    )
+    yield f"all items: {verdict(compare(together), *names)}"
     if left:
         yield f"{left} items are in one of the files only and were not compared"
+
+
+def _sides(a: Results, b: Results, dataset: str, pairs: Sequence[tuple[Item, Item]], version: str) -> Sides | None:
+    """Scores of the same items, as the first file scores them; None where the metric leaves all out."""
+    kind = a.question_type(dataset)
+    one, other = (score_items([pair[side] for pair in pairs], kind) for side in (0, 1))
+    metric = metric_of(one, version)
+    if metric not in other:
+        raise InputError(f"{dataset} has {metric} in {a.path} and {', '.join(other)} in {b.path}")
+    both = [(x, y) for x, y in zip(one[metric], other[metric], strict=True) if x is not None and y is not None]
+    return ([x for x, _ in both], [y for _, y in both]) if both else None
 
 
 def paired(a: Sequence[Item], b: Sequence[Item]) -> tuple[list[tuple[Item, Item]], int]:

@@ -70,8 +70,11 @@ def verdict(found: Comparison, a: str = "A", b: str = "B") -> str:
     points = f"{100 * abs(found.difference):.1f} points"
     if found.p < 1 - LEVEL and found.low * found.high > 0:
         return f"{b} is {'better' if found.difference > 0 else 'worse'} than {a} by {points} {sure}, {found.test}"
-    side = "above" if found.difference >= 0 else "below"
-    return f"no difference can be claimed with {found.n} items: {b} is {points} {side} {a} {sure}, {found.test}"
+    none = f"no difference can be claimed with {found.n} items"
+    if not found.difference:
+        return f"{none}: both score the same {sure}, {found.test}"
+    side = "above" if found.difference > 0 else "below"
+    return f"{none}: {b} is {points} {side} {a} {sure}, {found.test}"
 
 
 def _shown(p: float) -> str:
