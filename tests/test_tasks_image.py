@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 import task_files
+from conftest import small_config
 from interleave_plugins.task.mmmu import concludes
 
 import interleave as il
+from interleave.build import Assembly
+from interleave.evaluate import evaluate
+from interleave.lm import LM
 from interleave.media import load_image
+from interleave.replies import Reply, about
+from interleave.results import summarise
+from interleave.runner import Settings
 
 TASKS = ("ai2d", "chartqa", "docvqa", "mme", "scienceqa_img", "pope", "textvqa", "mmmu")
 LETTER = "Answer with the option's letter from the given choices directly."
@@ -241,3 +248,30 @@ def test_pictures_stay_in_the_table_and_a_copy_of_the_hub_has_its_splits(tmp_pat
 def test_the_number_of_items_is_known_of_the_default_split(tmp_path: Path) -> None:
     assert build("pope", tmp_path / "a").expected == 9000
     assert build("pope", tmp_path / "b", split="dev").expected is None
+
+
+@pytest.mark.parametrize("name", ["mme", "mmmu", "textvqa"])
+def test_a_model_is_asked_all_items_and_the_audit_says_what_is_missing(
+    name: str, assembly: Assembly, tmp_path: Path
+) -> None:
+    task = build(name, tmp_path / "files")
+    settings = Settings(batch=8, generation={"max_new_tokens": 2})
+    results = evaluate(LM(assembly, small_config()), {name: task}, tmp_path / "out", settings)
+    row = results[name]["as it is"]["all"]
+    audited = json.loads((tmp_path / "out/results.json").read_text())["audit"][name]["all"]
+    assert row["n"] == audited["run"] == len(task.records())
+    assert audited["visuals_fed"] == audited["visuals_expected"] >= len(task.records())
+    assert audited["says"].startswith(f"{len(task.records())} items found, {task.expected} expected")
+    assert not audited["complete"]
+
+
+def test_the_interval_of_mme_draws_pictures_not_questions(tmp_path: Path) -> None:
+    task = build("mme", tmp_path)
+    replies = [
+        Reply(**about("mme", task, record, i), prompt="", reply=task.answer(record), scores={"accuracy": 1.0},
+              visuals=(1, 1), views=1, prompt_tokens=1, reply_tokens=1, truncated=False, shortened=(), prompt_hash="",
+              error=None)
+        for i, record in enumerate(task.records())
+    ]  # fmt: skip
+    row = summarise(replies, {"mme": task})["mme"]["as it is"]["all"]
+    assert (row["score"], row["interval"]) == (2800, [2800, 2800]), "all right is all right, whatever is drawn"

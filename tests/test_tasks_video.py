@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 import task_files
 import videos
+from conftest import small_config
 from interleave_plugins.task.judged import read_score, read_verdict
 
 import interleave as il
+from interleave.build import Assembly
+from interleave.evaluate import evaluate
 from interleave.judging import grade
+from interleave.lm import LM
+from interleave.runner import Settings
 
 CHOICES = ("nextqa_mc", "mvbench", "video_mme")
 JUDGED = ("activitynet_qa", "vdd", "videochatgpt")
@@ -252,3 +257,17 @@ def test_a_score_is_read_or_refused_never_guessed(said: str, score: float | None
 )
 def test_a_verdict_is_read_or_refused(said: str, scores: dict[str, float] | None) -> None:
     assert read_verdict(said) == scores
+
+
+@pytest.mark.parametrize("name", ["nextqa_mc", "videochatgpt"])
+def test_a_model_is_asked_all_items_and_the_audit_says_what_is_missing(
+    name: str, assembly: Assembly, tmp_path: Path
+) -> None:
+    task = build(name, tmp_path / "files")
+    settings = Settings(batch=8, generation={"max_new_tokens": 2})
+    results = evaluate(LM(assembly, small_config()), {name: task}, tmp_path / "out", settings)
+    audited = json.loads((tmp_path / "out/results.json").read_text())["audit"][name]["all"]
+    assert audited["run"] == len(task.records())
+    assert audited["visuals_fed"] == audited["visuals_expected"] > 0
+    assert audited["ungraded"] == (len(task.records()) if name in JUDGED else 0)
+    assert (name in results) == (name not in JUDGED)

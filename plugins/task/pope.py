@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from interleave import Scored, metrics, tasks
@@ -44,7 +45,7 @@ class Pope(Pictures, YesNo):
         return 0.5
 
     def total(self, scored: Sequence[Scored]) -> dict[str, float]:
-        said = [metrics.yes_no(item.reply) == "yes" for item in scored]
+        said = [_yes_no(item.reply) == "yes" for item in scored]
         true = [self.answer(item.record) == "yes" for item in scored]
         hits = sum(a and b for a, b in zip(said, true, strict=True))
         return {
@@ -54,3 +55,9 @@ class Pope(Pictures, YesNo):
             "recall": hits / max(1, sum(true)),
             "yes_share": sum(said) / len(scored),
         }
+
+
+@cache
+def _yes_no(reply: str) -> str:
+    """Intervals read the same replies many times."""
+    return metrics.yes_no(reply)

@@ -45,18 +45,24 @@ def _metrics(task: Task, replies: Sequence[Reply]) -> dict[str, Any]:
 
 
 def _interval(task: Task, scored: Sequence[Scored], metric: str) -> tuple[float, float]:
-    """Of the mean; where a task has a total of its own, of that total over items drawn anew."""
+    """Of the mean; where a task has a total of its own, of that total over items drawn anew within each group."""
     if type(task).total is Task.total:
         sure = interval([item.scores[metric] for item in scored])
         return sure.low, sure.high
-    units: dict[str, list[Scored]] = defaultdict(list)
-    for i, item in enumerate(scored):
-        units[task.unit(item.record) or f"item {i}"].append(item)
-    wholes = list(units.values())
-    drawn = np.random.default_rng(0).integers(0, len(wholes), (ROUNDS, len(wholes)))
-    totals = [task.total([item for i in row for item in wholes[i]]).get(metric, 0.0) for row in drawn]
+    rng = np.random.default_rng(0)
+    drawn = [(units, rng.integers(0, len(units), (ROUNDS, len(units)))) for units in _units(task, scored)]
+    rounds = ([item for units, rows in drawn for i in rows[k] for item in units[i]] for k in range(ROUNDS))
+    totals = [task.total(chosen).get(metric, 0.0) for chosen in rounds]
     low, high = np.quantile(totals, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _units(task: Task, scored: Sequence[Scored]) -> list[list[list[Scored]]]:
+    """For each group what is drawn within it, each the items that go together."""
+    found: dict[str, dict[str, list[Scored]]] = defaultdict(lambda: defaultdict(list))
+    for i, item in enumerate(scored):
+        found[task.group(item.record)][task.unit(item.record) or f"item {i}"].append(item)
+    return [list(units.values()) for units in found.values()]
 
 
 def table(results: Results, task: str, audit: Audit | None = None) -> Table:
