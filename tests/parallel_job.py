@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 from conftest import rendered, small_config, some_samples, talk
+from interleave_plugins.modality.scene.synthetic import make_scene
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
-from interleave import parallel
+from interleave import Media, parallel
 from interleave.build import Assembly, assemble
 from interleave.collate import collate
 from interleave.module import LitInterleaved
@@ -30,9 +31,18 @@ class Losses(Callback):
             self.seen.append(trainer.callback_metrics["train/loss"].item())
 
 
+def posed_config() -> dict[str, Any]:
+    """With an adapter that owns weights."""
+    config = small_config()
+    config["modality"]["scene3d"]["poses"] = "pointmap"
+    return config
+
+
 def batches(assembly: Assembly, ranks: int) -> list[list[Batch]]:
-    """For each rank; one of two ranks never has a picture."""
-    pictures = rendered(assembly, some_samples(assembly))
+    """For each rank; one of two ranks never has a picture, and what the other has is a posed scene every third time."""
+    scenes = [talk("where?", Media("scene3d", make_scene(i, views=2, size=(24, 18)).views)) for i in range(2)]
+    samples = some_samples(assembly)
+    pictures = rendered(assembly, [*samples[:2], scenes[0], *samples[2:4], scenes[1]])
     words = rendered(assembly, [talk(f"question {i}", answer="answer " * (i + 1)) for i in range(5)])
     mixed = [
         (collate([[pictures[i % 6]]], 350, assembly.vision), collate([words[i % 5 : i % 5 + 1]], 350, assembly.vision))
@@ -43,7 +53,7 @@ def batches(assembly: Assembly, ranks: int) -> list[list[Batch]]:
 
 def train(strategy: str, ranks: int) -> tuple[list[float], dict[str, torch.Tensor]]:
     torch.manual_seed(0)
-    assembly = assemble(small_config())
+    assembly = assemble(posed_config())
     stage = Stage(dict.fromkeys(PARTS, 1e-3), weight_decay=0.1)
     module, losses = (
         LitInterleaved(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ()),

@@ -1,4 +1,4 @@
-"""The weights of pose encodings: trained, saved, loaded, begun anew, and refused by layouts without a place for them."""
+"""Weights of pose encodings: trained, saved, loaded, begun anew, and refused by layouts without a place for them."""
 
 import logging
 from pathlib import Path
