@@ -107,7 +107,7 @@ def test_requests_run_side_by_side(cache: Path) -> None:
 def test_a_busy_server_is_asked_again_after_the_time_it_names(cache: Path) -> None:
     with JudgeServer([fails(429, "slow down", Retry_After="1"), says(GOOD)]) as server:
         assert grade(openai(server), Graded(), asked(1), cache)[0].scores == RIGHT
-        assert 1.0 <= server.times[1] - server.times[0] < 2.5
+        assert 1.0 <= server.times[1] - server.times[0] < 5
 
 
 def test_the_time_that_one_is_told_to_wait_holds_for_all(cache: Path) -> None:
@@ -141,10 +141,10 @@ def test_a_server_that_stays_broken_ends_the_run_and_keeps_what_it_said(cache: P
 
 
 def test_a_server_that_hangs_is_left_after_the_timeout(cache: Path) -> None:
-    with JudgeServer([says(GOOD)._replace(after=3.0), says(GOOD)]) as server:
+    with JudgeServer([says(GOOD)._replace(after=8.0), says(GOOD)]) as server:
         start = time.monotonic()
         assert grade(openai(server, timeout=0.4), Graded(), asked(1), cache)[0].scores == RIGHT
-        assert 0.4 <= time.monotonic() - start < 2.5
+        assert 0.4 <= time.monotonic() - start < 6
         assert len(server.requests) == 2
 
 
@@ -152,7 +152,7 @@ def test_a_server_that_drips_is_left_after_the_timeout(cache: Path) -> None:
     with JudgeServer([says(GOOD)._replace(drip=0.1), says(GOOD)]) as server:
         start = time.monotonic()
         assert grade(openai(server, timeout=0.5), Graded(), asked(1), cache)[0].scores == RIGHT
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 8
 
 
 def test_malformed_judgements_are_asked_for_again(cache: Path) -> None:
@@ -264,7 +264,7 @@ def test_the_rate_of_requests_is_kept(cache: Path) -> None:
         grade(openai(server, requests_per_minute=1200, workers=8), Graded(), asked(12), cache)
         took = server.times[-1] - server.times[0]
     assert 11 / took <= 20 * 1.1, f"{11 / took:.1f} requests a second, 20 are allowed"
-    assert 11 / took >= 20 * 0.5, "it does not wait longer than it must"
+    assert 11 / took >= 20 * 0.2, "it does not wait longer than it must"
 
 
 def test_the_rate_of_tokens_is_kept(cache: Path) -> None:
@@ -272,7 +272,7 @@ def test_the_rate_of_tokens_is_kept(cache: Path) -> None:
         grade(openai(server, tokens_per_minute=60_000, max_tokens=100, workers=8), Graded(), asked(6), cache)
         took = server.times[-1] - server.times[0]
     assert 5 * 100 / took <= 1000, "tokens a second"
-    assert took < 2
+    assert took < 4
 
 
 def test_an_estimate_comes_before_the_first_question(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
