@@ -65,7 +65,7 @@ class InterleaveBench(Task):
         return self.items
 
     def sample(self, record: Mapping[str, Any]) -> Sample:
-        if not metrics.published_normalise(self.answer(record)).strip("."):
+        if not metrics.published_normalise(self.answer(record)):
             raise BadSample("empty truth", "the truth is empty, and the released scorer leaves such items out")
         place = 2 * record["turn"] + 1
         asked, later = record["conversations"][:place], record["conversations"][place:]

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torchmetrics.functional.text import squad
-
-from interleave import Sample, Task, read_json, tasks
+from interleave import Sample, Task, metrics, read_json, tasks
 
 
 @tasks.register("open_answer")
@@ -34,9 +32,8 @@ class OpenAnswer(Task):
         return str(record["conversations"][-1]["value"])
 
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
-        truth: Any = {"answers": {"answer_start": [0], "text": [self.answer(record)]}, "id": "0"}
-        scores = squad({"prediction_text": reply, "id": "0"}, truth)
-        return {"f1": float(scores["f1"]) / 100, "exact_match": float(scores["exact_match"]) / 100}
+        truth = self.answer(record)
+        return {"f1": metrics.token_f1(reply, truth), "exact_match": metrics.exact_match(reply, truth)}
 
     def group(self, record: Mapping[str, Any]) -> str:
         return str((record.get("metadata") or {}).get("dataset", "all"))

@@ -99,7 +99,7 @@ def _details(items: Sequence[Item], scores: Sequence[float | None], of_open: boo
 
 
 def _says(reply: str) -> bool:
-    return metrics.published_normalise(reply).strip(".") != ""
+    return metrics.published_normalise(reply) != ""
 
 
 def clean(scores: Mapping[str, Scores]) -> dict[str, Any]:

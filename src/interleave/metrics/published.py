@@ -42,9 +42,9 @@ def published_choice(reply: str, answer: str) -> float:
 def published_rouge_l(reply: str, answer: str) -> float | None:
     """F of ROUGE-L by the package ``rouge``; None where the truth is empty, which the scorer leaves out.
 
-    Where nothing but full stops is left of a side, the released scorer stops with an error; here that side is empty.
+    Where nothing but full stops is left of a side, the released scorer stops with an error; here the score is 0.
     """
     said, truth = published_normalise(reply), published_normalise(answer)
-    if not truth.strip("."):
+    if not truth:
         return None
     return rouge_l(said[:LONGEST], truth, "rouge")
