@@ -59,7 +59,7 @@ def test_demonstrations_of_ones_own(tmp_path: Path) -> None:
     own.write_text("[{id: a, kind: mine, images: [x.png], prompt: 'What?', mentions: [cat]}]")
     assert [r["id"] for r in Emerging("m", str(own)).records()] == ["a"]
     own.write_text("[{id: a, images: [x.png], prompt: 'What?', mentions: [cat]}]")
-    with pytest.raises(il.InputError, match="item 0 of .* has no kind"):
+    with pytest.raises(il.InputError, match=r"item 0 of .* has no kind"):
         Emerging("m", str(own))
     with pytest.raises(il.InputError, match="cannot be read"):
         Emerging("m", str(tmp_path / "none.yaml"))

@@ -1,4 +1,4 @@
-"""Asking, scoring, results on disk, the report and the terminal's chat."""
+"""Asking, scoring, results on disk and the terminal's chat."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,6 @@ from interleave.evaluate import evaluate
 from interleave.generate import generate, right_align
 from interleave.lm import LM
 from interleave.metrics import chosen_letter
-from interleave.report import write_report
 from interleave.results import table
 from interleave.runner import Settings
 from interleave.session import Session
@@ -82,20 +81,6 @@ def test_the_size_of_a_batch_changes_no_reply(lm: LM, tmp_path: Path) -> None:
         evaluate(lm, {"colours": Colours()}, tmp_path, Settings(batch))
         texts.append((tmp_path / "replies.jsonl").read_text())
     assert texts[0] == texts[1] == texts[2]
-
-
-def test_the_report_holds_everything_and_asks_for_nothing(lm: LM, tmp_path: Path) -> None:
-    evaluate(lm, {"colours": Colours()}, tmp_path)
-    metrics = tmp_path / "metrics" / "version_0"
-    metrics.mkdir(parents=True)
-    (metrics / "metrics.csv").write_text("step,train/loss,val/loss\n0,2.5,\n9,1.5,\n9,,1.7\n")
-    page = write_report(tmp_path, {"colours": Colours()}, 90).read_text()
-    assert "http" not in page.replace("http-equiv", "")
-    assert page.count("data:image/png;base64,") == 1 + 8, "the curves and eight items"
-    assert "1.5 minutes" in page
-    assert "1 items could not be asked" in page
-    for text in ("low", "even", "odd", "25.0"):
-        assert text in page
 
 
 def test_greedy_replies_equal_stepwise_argmax(assembly: Assembly) -> None:

@@ -62,6 +62,13 @@ def score(arguments: Sequence[str]) -> None:
     score_command(arguments)
 
 
+def report(arguments: Sequence[str]) -> None:
+    """put the results of runs beside the paper's, on one page"""
+    from .report import report_command
+
+    report_command(arguments)
+
+
 def sweep(arguments: Sequence[str]) -> None:
     """try all combinations of a sweep file on this machine"""
     from .compose import run, sweep_overrides
@@ -104,6 +111,7 @@ COMMANDS: dict[str, Command] = {
     "train": train,
     "eval": evaluate,
     "score": score,
+    "report": report,
     "sweep": sweep,
     "ablate": ablate,
     "chat": chat,

@@ -27,7 +27,7 @@ def manifest() -> ModelManifest:
     return ModelManifest("interleave", chat_class_path="interleave.lmms.Interleave")
 
 
-class Interleave(lmms):  # type: ignore[misc] (lmms-eval has no types)
+class Interleave(lmms):  # type: ignore[misc]  # lmms-eval has no types
     """``--model interleave --model_args pretrained=PATH``.
 
     pretrained: what ``interleave.load`` takes. overrides: of the model's parts, separated by semicolons:

@@ -27,7 +27,9 @@ from .lm import load, read
 from .lora import LEARNS, merged, save_adapter
 from .module import LitInterleaved
 from .optim import parts
+from .periodic import Period, PeriodicEvaluation
 from .preference import DPO, References
+from .registry import check
 from .report import write_report
 from .runner import Settings
 from .sample import Media
@@ -47,7 +49,8 @@ def train(config: Mapping[str, Any]) -> Path:
     if dpo:  # before adapters change the model's names
         refer(data, assembly, dpo)
     module = build_module(config, assembly.model)
-    trainer = build_trainer(config)
+    period = check("evaluate", config["evaluate"], Period)
+    trainer = build_trainer(config, [PeriodicEvaluation(period, tasks, assembly)] if period.every else [])
     resume = last_checkpoint(Path(config["resume"])) if config["resume"] else None
     if trainer.is_global_zero:
         save_config(run, config)
@@ -71,7 +74,7 @@ def train(config: Mapping[str, Any]) -> Path:
         evaluation = Evaluation(tasks, run, identity.of_folder(run), Settings(batch=config["eval_batch"]))
         evaluation.ask(lambda: load(run), anew=True, ranks=(0, 1))
         evaluation.show(evaluation.finish(None, {"model": str(run), "overrides": []}))
-        report = write_report(run, tasks, time.time() - started)
+        report = write_report([run], run, tasks, seconds=time.time() - started)
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f"model:  {run}\nchat:   {chat_command(run, tasks)}", soft_wrap=True, markup=False, highlight=False)
     return run
