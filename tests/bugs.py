@@ -170,8 +170,41 @@ BUGS = [
         "shifted(intrinsics, 0.5) if from_centre else intrinsics", "intrinsics", "test_scene_formats.py",
     ),
     Bug(
+        "the moment of a ray lost", "interleave_plugins/modality/scene/rays.py",
+        "torch.linalg.cross(origins.expand_as(unit), unit)", "origins.expand_as(unit)", "test_scene_encoding.py",
+    ),
+    Bug(
+        "padding forgotten by rays", "interleave_plugins/modality/scene/rays.py",
+        "[0, 1 / side, top / side]", "[0, 1 / side, 0]", "test_scene_encoding.py",
+    ),
+    Bug(
+        "weights of adapters that a batch does not use out of its graph", "interleave/model.py",
+        "0, 1), *idle])", "0, 1)])", "test_scene_weights.py",
+    ),
+    Bug(
+        "a mesh's colours taken from the corners in another order", "interleave_plugins/modality/scene/surfaces.py",
+        "np.stack([one, two, 1 - one - two], 1)", "np.stack([two, one, 1 - one - two], 1)", "test_meshes.py",
+    ),
+    Bug(
         "poses described and not added", "interleave_plugins/modality/scene3d.py",
         "super().merge(self.encoding(features, meta), meta)", "super().merge(features, meta)", "test_scene_views.py",
+    ),
+    Bug(
+        "half a pair of MME counts as a pair", "interleave_plugins/task/mme.py",
+        "if len(scores) > 1 and min(scores) == 1", "if min(scores) == 1", "test_tasks_image.py",
+    ),
+    Bug(
+        "replies of a pair swapped for the judge", "interleave_plugins/task/videochatgpt.py",
+        "for place in (1, 2)]\n            joined", "for place in (2, 1)]\n            joined", "test_tasks_video.py",
+    ),
+    Bug(
+        "a score out of range believed", "interleave_plugins/task/judged.py",
+        "if number and 0 <= value <= MOST else None", "if number else None", "test_tasks_video.py",
+    ),
+    Bug(
+        "MVBench averaged over items", "interleave_plugins/task/mvbench.py",
+        "fmean(fmean(scores) for scores in kinds.values())", "fmean(s for scores in kinds.values() for s in scores)",
+        "test_tasks_video.py",
     ),
 ]  # fmt: skip
 
