@@ -235,6 +235,8 @@ def test_files_that_are_none_are_said_in_one_line(tmp_path: Path) -> None:
 def test_pictures_stay_in_the_table_and_a_copy_of_the_hub_has_its_splits(tmp_path: Path) -> None:
     task = build("ai2d", tmp_path)
     assert "image" not in task.records()[0]
+    shades = [load_image(asked(task, i)[0][0].data).getpixel((0, 0)) for i in range(4)]
+    assert shades == [(i, 40, 40) for i in range(4)], "each row has its own"
     assert json.dumps(list(task.records())), "rows are plain values"
     card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: test\n    path: rows/test-*\n"
     (tmp_path / "README.md").write_text(f"{card}  - split: dev\n    path: other/dev-*\n---\n")
