@@ -277,3 +277,11 @@ def test_a_record_with_a_scene_trains(tmp_path: Path) -> None:
     loss, _ = model.loss(one_per_row(examples, assembly.vision))
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in model.modality["scene3d"].encoding.enter.parameters())
+
+
+def test_a_question_about_scenes_needs_no_placeholder(tmp_path: Path) -> None:
+    asked = {"question": "Which is larger?", "choices": ["a", "b"], "answer": "B", "scene": ["rooms/a", {"path": "b"}]}
+    (tmp_path / "asked.json").write_text(json.dumps([asked]))
+    node = {"name": "multiple_choice", "path": str(tmp_path / "asked.json"), "media": str(tmp_path)}
+    (turn,) = il.tasks.build(node).sample(asked).turns
+    assert [part.kind for part in turn.content if isinstance(part, il.Media)] == ["scene3d"] * 2

@@ -11,9 +11,9 @@ from interleave import BadSample, Sample, Task, metrics, read_json, tasks
 class MultipleChoice(Task):
     """Accuracy of the letter that a reply begins with or names alone.
 
-    path: a JSON list or JSONL of ``{"question", "choices": [...], "answer": letter or number, "image" or "video"}``,
-    and optionally ``id`` and ``group``. media: the folder that its paths start from. single, several, video: as for
-    ``dataset=llava_json``. prompt: what follows the options.
+    path: a JSON list or JSONL of ``{"question", "choices": [...], "answer": letter or number, "image", "video" or
+    "scene"}``, and optionally ``id`` and ``group``. media: the folder that its paths start from. single, several,
+    video: as for ``dataset=llava_json``. prompt: what follows the options.
     """
 
     generation: Mapping[str, Any] = {"max_new_tokens": 16}
@@ -70,6 +70,6 @@ def with_placeholders(record: Mapping[str, Any], kinds: Mapping[str, str]) -> st
         return question
     several = 1 if isinstance(images, str) else len(images)
     shared = several > 1 and kinds["several"] == "scene3d"
-    videos = record.get("video") or []
-    count = (1 if shared else several) + (1 if isinstance(videos, str) else len(videos))
+    others = [record.get(key) or [] for key in ("video", "scene")]
+    count = (1 if shared else several) + sum(1 if isinstance(given, (str, dict)) else len(given) for given in others)
     return "<image>" * count + ("\n" if count else "") + question
