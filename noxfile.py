@@ -107,6 +107,17 @@ def qlora(session: nox.Session) -> None:
 
 
 @nox.session
+def lmms(session: nox.Session) -> None:
+    """The door to lmms-eval, in an environment of its own of 7 GB: lmms-eval wants other versions than ours."""
+    own = Path(".nox", "lmms").resolve()
+    if not own.exists():
+        session.run(sys.executable, "-m", "venv", str(own))
+    command = str(own / BIN.name / "python")
+    session.run(command, "-m", "pip", "install", "-q", "-e", ".[lmms]", "pytest", external=True)
+    session.run(command, "-m", "pytest", "tests/lmms", *session.posargs, external=True)
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """What needs a GPU: kernels, precision, sharding."""
     install(session)
