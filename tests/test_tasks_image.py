@@ -245,6 +245,12 @@ def test_pictures_stay_in_the_table_and_a_copy_of_the_hub_has_its_splits(tmp_pat
     (tmp_path / "other/dev-0.parquet").write_bytes(held)
     copied = il.tasks.build({"name": "ai2d", "path": str(tmp_path), "media": str(tmp_path)})
     assert len(copied.records()) == len(task.records())
+    (tmp_path / "README.md").unlink()
+    bare = {"name": "ai2d", "path": str(tmp_path)}
+    assert len(il.tasks.build(bare).records()) == len(task.records()), "of two splits the one that is asked"
+    (tmp_path / "rows").rename(tmp_path / "Images")
+    (tmp_path / "Images/test-00000-of-00001.parquet").rename(tmp_path / "Images/all.parquet")
+    assert len(il.tasks.build({**bare, "subset": "Images"}).records()) == len(task.records())
 
 
 def test_the_number_of_items_is_known_of_the_default_split(tmp_path: Path) -> None:

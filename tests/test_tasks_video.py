@@ -217,6 +217,10 @@ def test_the_hubs_pairs_are_rows_of_one_question_each(tmp_path: Path) -> None:
         ["one 0?", "Question 2: two 0?"],
         ["one 1?", "Question 2: two 1?"],
     ]
+    with pytest.raises(il.InputError, match=r"consistency_qa\.json has no column 'question'"):
+        il.tasks.build({**given, "dimensions": ["CI"]})
+    with pytest.raises(il.InputError, match=r"has no temporal_qa\.json; leave out what it asks"):
+        il.tasks.build({**given, "path": str(tmp_path), "dimensions": ["TU"]})
     with pytest.raises(il.InputError, match="no dimension 'XY'"):
         il.tasks.build({**given, "dimensions": ["XY"]})
 

@@ -53,8 +53,8 @@ class HuggingFace(Dataset):
 def read_table(path: str, subset: str | None, split: str) -> Any:
     """A table that is mapped into memory, its pictures still as files have them. Raises InputError.
 
-    Of a copy of a hub's data set, with its card in README.md, subset and split are chosen as on the hub; of a folder
-    without one all Parquet files are read.
+    Of a copy of a hub's data set, with its card in README.md, subset and split are chosen as on the hub. Of a folder
+    without one the Parquet files of the split are read, ``SPLIT-*.parquet``, or all, where none is called so.
     """
     try:
         import datasets as hf
@@ -82,9 +82,10 @@ def _opened(hf: Any, path: str, subset: str | None, split: str) -> Any:
     if Path(path).is_file():
         return hf.load_dataset("parquet", data_files=[path], split="train")
     if Path(path).is_dir() and not Path(path, "README.md").is_file():
-        files = sorted(str(p) for p in Path(path).rglob("*.parquet"))
-        if not files:
+        every = sorted(Path(path).rglob("*.parquet"))
+        if not every:
             raise InputError(f"{path} holds neither a saved data set nor Parquet files")
+        files = [str(p) for p in every if p.name.startswith(f"{split}-")] or [str(p) for p in every]
         return hf.load_dataset("parquet", data_files=files, split="train")
     return hf.load_dataset(path, subset, split=split)
 

@@ -73,6 +73,8 @@ def load(path: str, subset: str | None, split: str) -> Any:
     A row of a CSV or JSON file has the file's name without its suffix as ``file``. Raises InputError.
     """
     place = Path(path)
+    if subset and place.joinpath(subset).is_dir() and not place.joinpath("README.md").is_file():
+        place = place / subset  # a copy of the hub's files without the card that says so
     if place.is_file() and place.suffix in SUFFIXES:
         return list(_rows(place))
     if place.is_dir():
@@ -81,7 +83,7 @@ def load(path: str, subset: str | None, split: str) -> Any:
             return [row for file in files for row in _rows(file)]
     if place.suffix in (*SUFFIXES, ".parquet") and not place.exists():
         raise InputError(f"{path} does not exist")
-    return read_table(path, subset, split)
+    return read_table(str(place), subset, split)
 
 
 def named(table: Any, path: str, forms: Sequence[Form]) -> Rows:

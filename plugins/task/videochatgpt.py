@@ -77,10 +77,15 @@ class VideoChatGPT(Videos, JudgedTask):
         return named(table, self.path, [Form("Video-ChatGPT", same("video", "question", "answer"), ("key",))])
 
     def part(self, subset: str, file: str) -> Sequence[Row]:
+        """The rows of one subset, or of the file that is the same. Raises InputError."""
         local = Path(self.path, file)
+        if not local.is_file() and any(Path(self.path, other).is_file() for _, other in PARTS.values()):
+            raise InputError(f"{self.path} has no {file}; leave out what it asks with dimensions=[...]")
         path = str(local if local.is_file() else self.path)
-        rows = named(load(path, subset, self.split), path, self.forms)
-        return pairs(rows) if "question_1" in rows.form.columns else list(rows)
+        paired = subset == "Consistency"
+        forms = [form for form in self.forms if ("question_1" in form.columns) == paired]
+        rows = named(load(path, subset, self.split), path, forms)
+        return pairs(rows) if paired else list(rows)
 
     def answer(self, record: Record) -> str:
         return text(record, "answer")
