@@ -74,6 +74,8 @@ class CausalLM(nn.Module):
 
     def generate(self, embeds: Tensor, mask: Tensor, **options: Any) -> Tensor:
         """Transformers' own ``generate``; greedy unless ``options`` say otherwise."""
+        # a sharded model is whole while it generates: ranks that waited for each other's last word would hang
+        options = {"synced_gpus": False, **options}
         chosen = {"do_sample": False, "pad_token_id": self.chat.pad_id, "eos_token_id": list(self.chat.stop_ids)}
         ids = self.model.generate(inputs_embeds=embeds, attention_mask=mask, **{**chosen, **options})
         assert isinstance(ids, torch.Tensor)

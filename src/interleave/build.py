@@ -1,7 +1,7 @@
 """Config -> objects: the only place that reads a config. After this, every part is plain arguments."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -95,11 +95,12 @@ def build_module(config: Config, model: InterleavedModel) -> LitInterleaved:
     return LitInterleaved(model, stage, parallel.TOWERS if kept is True else kept or ())
 
 
-def build_trainer(config: Config) -> Trainer:
+def build_trainer(config: Config, more: Sequence[Callback] = ()) -> Trainer:
+    """more: callbacks that no config makes."""
     if not isinstance(config["trainer"].get("max_steps"), int) or config["trainer"]["max_steps"] < 1:
         steps = config["trainer"].get("max_steps")
         raise InputError(f"trainer.max_steps is {steps!r}; it must be a number of steps, the schedule's length")
-    callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node]
+    callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node] + [*more]
     logger = create(config["logger"]) if config["logger"] else False
     shown = any(isinstance(c, ProgressBar) for c in callbacks)
     trainer = {"enable_progress_bar": shown, "plugins": [WholeFiles()], **config["trainer"]}
