@@ -24,7 +24,7 @@ from interleave.audit import ALL
 from interleave.build import Assembly, assemble
 from interleave.checkpoint import save_config, save_weights
 from interleave.cli import main
-from interleave.evaluate import JUDGEMENTS, Evaluation
+from interleave.evaluate import JUDGEMENTS, Evaluation, evaluate
 from interleave.generate import Said
 from interleave.journal import ASKED, REPLIES
 from interleave.lm import LM
@@ -410,3 +410,29 @@ def test_two_processes_give_the_file_of_one(bench: tuple[Path, Path], uninterrup
     assert out.count("results:") == 1
     assert (tmp_path / REPLIES).read_bytes() == (uninterrupted / REPLIES).read_bytes()
     assert set(json.loads((tmp_path / ASKED).read_text())["tasks"]) == {"interleave_bench", "interleave_bench_3d"}
+
+
+def test_visuals_may_stand_in_front_when_asked(lm: LM, tmp_path: Path) -> None:
+    class Apart(il.Task):
+        """A question between its pictures."""
+
+        def records(self) -> Sequence[Mapping[str, Any]]:
+            return [{"id": 0}]
+
+        def sample(self, record: Mapping[str, Any]) -> il.Sample:
+            one, two = (il.Media("image", np.full((8, 8, 3), shade, np.uint8)) for shade in (0, 200))
+            return il.Sample([il.Turn("user", ["from ", one, " to ", two, "?"])])
+
+        def answer(self, record: Mapping[str, Any]) -> str:
+            return "a"
+
+        def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+            return {"accuracy": 1.0}
+
+    prompts = []
+    for placement in ("interleaved", "front"):
+        settings = Settings(placement=placement, generation={"max_new_tokens": 2})  # type: ignore[arg-type]
+        evaluate(lm, {"apart": Apart()}, tmp_path / placement, settings)
+        (line,) = (tmp_path / placement / "replies.jsonl").read_text().splitlines()
+        prompts.append(json.loads(line)["prompt"])
+    assert prompts == ["from <image> to <image>?", "<image>\n<image>\nfrom Image 1 to Image 2?"]

@@ -49,7 +49,8 @@ def evaluate_run(config: Mapping[str, Any]) -> Results | None:
         evaluation.ask(lambda: load(path, overrides), check("anew", config["anew"], bool))
         if rank:
             return None
-        about = {"model": str(path), "overrides": list(overrides)}
+        about = {"model": str(path), "overrides": list(overrides), "plugins": list(config["plugins"])}
+        about["tasks"] = config["task"]
         results = evaluation.finish(judge, about)
     finally:
         parallel.leave()
@@ -64,6 +65,7 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
         "prompt_tokens": config["prompt_tokens"],
         "workers": config["workers"],
         "generation": config["generation"] or {},
+        "placement": config["placement"],
     }
     chosen: Settings = check("eval", options, Settings)
     return chosen
@@ -78,7 +80,7 @@ class Evaluation:
     def __init__(self, tasks: Mapping[str, Task], out: Path, model: str, settings: Settings) -> None:
         """model: changes with its weights and parts."""
         self.tasks, self.out, self.model, self.settings = tasks, out, model, settings
-        self.outlines = {name: outlines(task) for name, task in tasks.items()}
+        self.outlines = {name: outlines(task, settings.placement) for name, task in tasks.items()}
         made = {name: self._made(task, self.outlines[name]) for name, task in tasks.items()}
         self.journal = Journal(out, model, made)
         self.audit: Audit = {}
@@ -163,6 +165,7 @@ class Evaluation:
         content = {
             **about,
             "mark": self.model,
+            "tasks": {**before["tasks"], **about.get("tasks", {})},
             "versions": {name: version(name) for name in ("interleave", "torch", "transformers")},
             "judge": {**before["judge"], **self._judges(judge)},
             "results": {**before["results"], **results},
@@ -178,7 +181,7 @@ class Evaluation:
         path = self.out / "results.json"
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         same = content.get("mark") == self.model
-        found: dict[str, Any] = {key: content.get(key, {}) if same else {} for key in ("results", "audit", "judge")}
+        found: dict[str, Any] = {key: content.get(key, {}) if same else {} for key in ("results", "audit", "judge", "tasks")}
         return {**found, "results": {n: r for n, r in found["results"].items() if n not in self.tasks}}
 
     def _judges(self, judge: Judge | None) -> dict[str, Any]:

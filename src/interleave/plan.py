@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .interfaces import Task
+from .placement import Placement, placed
 from .prepared import media_key
 from .replies import media_of, prompt_of, short_hash
 from .types import BadSample
@@ -28,15 +29,15 @@ class Outline:
     mark: str
 
 
-def outlines(task: Task) -> list[Outline]:
-    """Of every record; one that cannot be asked costs nothing."""
-    return [_outline(task, index, record) for index, record in enumerate(task.records())]
+def outlines(task: Task, placement: Placement = "interleaved") -> list[Outline]:
+    """Of every record; one that cannot be asked costs nothing. placement: of the visuals, when asked."""
+    return [_outline(task, index, record, placement) for index, record in enumerate(task.records())]
 
 
-def _outline(task: Task, index: int, record: Mapping[str, Any]) -> Outline:
+def _outline(task: Task, index: int, record: Mapping[str, Any], placement: Placement) -> Outline:
     called = f"{record.get('id', index)} {task.condition(record)}"
     try:
-        sample = task.sample(record)
+        sample = placed(task.sample(record), placement)
     except BadSample as bad:
         return Outline(index, (0, 0), (), short_hash(called, bad.reason))
     keys = tuple(media_key(piece) for piece in media_of(sample))

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from . import plan
 from .collate import one_per_row
 from .generate import LENGTH, SAMPLING, Options, Said, evaluating, respond, right_align, said, settle
 from .interfaces import JudgedTask, ModalityAdapter, Task
 from .lm import LM
+from .placement import Placement, placed
 from .prepared import Prepared
 from .render import render
 from .replies import Reply, about, media_of, prompt_of, short_hash
@@ -25,7 +26,8 @@ Size = tuple[int, int]
 class Settings:
     """How items are asked. batch: at most so many at once. tokens: of the padded prompts of a batch. prompt_tokens: of
     one prompt; None takes what the language model's context leaves beside the reply. workers: threads that open media.
-    generation: in place of what the task says.
+    generation: in place of what the task says. placement: where visuals stand, as the task has them or all in front of the
+    text, which then refers to them.
     """
 
     batch: int = 64
@@ -33,6 +35,7 @@ class Settings:
     prompt_tokens: int | None = None
     workers: int = 4
     generation: Mapping[str, Any] = field(default_factory=dict)
+    placement: Literal["interleaved", "front"] = "interleaved"
 
     def of(self, task: Task) -> dict[str, Any]:
         """How replies to a task are made; sampling is seeded, so that the same command gives the same file."""
@@ -79,9 +82,10 @@ class Runner:
     def run(self, jobs: Sequence[Job]) -> Iterator[Asked]:
         """First what cannot be asked, then the replies of each batch. Closing the iterator ends the threads."""
         try:
-            ahead = _samples(jobs[0]) if jobs else {}
+            ahead = _samples(jobs[0], self.settings.placement) if jobs else {}
             for i, job in enumerate(jobs):
-                samples, ahead = ahead, (_samples(jobs[i + 1]) if i + 1 < len(jobs) else {})
+                samples = ahead
+                ahead = _samples(jobs[i + 1], self.settings.placement) if i + 1 < len(jobs) else {}
                 soon = [piece for sample in ahead.values() if isinstance(sample, Sample) for piece in media_of(sample)]
                 now = [piece for sample in samples.values() if isinstance(sample, Sample) for piece in media_of(sample)]
                 self.prepared.keep([*now, *soon])
@@ -109,7 +113,7 @@ class Runner:
             if all(index in job.done for index in batch):
                 continue
             began = time.perf_counter()
-            again = {i: self._item(job, i, _sample(job, i), limit) for i in batch if i not in items}
+            again = {i: self._item(job, i, _sample(job, i, self.settings.placement), limit) for i in batch if i not in items}
             # an interrupted batch: only the same batch gives, to the last bit, the same replies
             items |= {i: made for i, made in again.items() if isinstance(made, _Item)}
             replies = self._batch(job, [items.pop(index) for index in batch if index in items], options)
@@ -166,14 +170,14 @@ class Runner:
         return [said(model.llm.chat, ids, options.stops) for ids in new.tolist()]
 
 
-def _samples(job: Job) -> dict[int, Sample | BadSample]:
+def _samples(job: Job, placement: Placement) -> dict[int, Sample | BadSample]:
     """What is to be asked of a job."""
-    return {index: _sample(job, index) for index in job.items if index not in job.done}
+    return {index: _sample(job, index, placement) for index in job.items if index not in job.done}
 
 
-def _sample(job: Job, index: int) -> Sample | BadSample:
+def _sample(job: Job, index: int, placement: Placement) -> Sample | BadSample:
     try:
-        return job.task.sample(job.records[index])
+        return placed(job.task.sample(job.records[index]), placement)
     except BadSample as bad:
         return bad
 
