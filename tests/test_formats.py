@@ -133,14 +133,13 @@ def test_tables_hold_the_same_samples(path: str, stream: bool, tables: Path, pla
 def test_streams_keep_few_row_groups(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset: Any = il.datasets.build({"name": "huggingface", "path": str(tables / "parquet"), "stream": True})
     read = []
-    real = dataset.rows.files
 
-    class Counting(real):  # type: ignore[misc, valid-type]
+    class Counting(pq.ParquetFile):
         def read_row_group(self, number: int) -> Any:
             read.append(number)
             return super().read_row_group(number)
 
-    dataset.rows.files = Counting
+    monkeypatch.setattr("interleave_plugins.dataset.huggingface.ParquetFile", Counting)
     monkeypatch.setattr("interleave_plugins.dataset.huggingface.KEPT", 1)
     for index in (0, 1, 2, 3, 0):
         dataset[index]
@@ -150,7 +149,7 @@ def test_streams_keep_few_row_groups(tables: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_what_is_no_table(stream: bool, tmp_path: Path) -> None:
-    with pytest.raises(il.InputError, match=r"no Parquet files|neither a saved data set nor Parquet"):
+    with pytest.raises(il.InputError, match=r"no .parquet files|neither a saved data set nor Parquet"):
         il.datasets.build({"name": "huggingface", "path": str(tmp_path), "stream": stream})
 
 
@@ -189,7 +188,7 @@ def test_archives_of_captions(tmp_path: Path) -> None:
         with pytest.raises(il.BadSample, match="record of x/"):
             dataset[index]
     (tmp_path / "b.tar").write_bytes(np.random.default_rng(0).bytes(2000))
-    with pytest.raises(il.InputError, match="is no archive"):
+    with pytest.raises(il.InputError, match="is no tar archive"):
         il.datasets.build({"name": "webdataset", "path": f"{tmp_path}/b.tar"})
-    with pytest.raises(il.InputError, match="no archives in"):
+    with pytest.raises(il.InputError, match="no file fits"):
         il.datasets.build({"name": "webdataset", "path": f"{tmp_path}/z*.tar"})

@@ -128,7 +128,12 @@ def test_views_and_frames_may_be_one_scene_or_one_video(release: Path) -> None:
         ({"only": ["Ravn"]}, "no data set 'Ravn'; did you mean 'Raven'"),
         ({"domains": ["video"]}, "no domain 'video'"),
         ({"share": {"single": 0.4}}, "no data set, task or domain 'single'; did you mean 'single_image'"),
-        ({"share": {"Raven": 0}}, "a share is 0"),
+        ({"share": {"Raven": 0}}, "the share of Raven is 0"),
+        ({"share": {"Raven": 1.5}}, "the share of Raven is 1.5"),
+        ({"caps": {"multi_view": 0}}, "the cap of multi_view is 0"),
+        ({"weights": {"Raven": 0}}, "the weight of Raven is 0"),
+        ({"only": []}, "choose nothing"),
+        ({"media": "nowhere"}, "nowhere is no folder"),
         ({"annotations": ["nowhere.json"]}, "nowhere.json does not exist"),
     ],
 )

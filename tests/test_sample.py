@@ -83,7 +83,7 @@ def test_files_of_records(tmp_path: Path) -> None:
     assert len(read_json(tmp_path / "a.json")) == 1
     assert len(read_json(tmp_path / "a.jsonl")) == 2
     for text, message in (
-        ("{", "is not JSON"),
+        ("[{", "is not JSON"),
         ('{"a": 1}', "holds no list of records"),
         ("[1]", "no list of records"),
     ):

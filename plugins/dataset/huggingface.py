@@ -1,16 +1,19 @@
 """Tables of Hugging Face datasets: Arrow or Parquet, on disk, on the hub, or streamed from a store."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pyarrow.parquet import ParquetFile
 
-from interleave import Dataset, InputError, Sample, datasets, hint
+from interleave import BadSample, Dataset, InputError, Sample, datasets, hint
 
 from .rows import to_sample
+from .stores import Store, failures
 
 KEPT = 4
 """Row groups that a process keeps decoded."""
@@ -22,8 +25,9 @@ class HuggingFace(Dataset):
 
     path: a data set on the hub, a folder that ``datasets`` saved, a folder of Parquet files; with stream also a pattern
     of Parquet files in any store, such as s3://bucket/*.parquet or hf://datasets/NAME/**/*.parquet. subset and split:
-    of the hub's data set. stream: read row groups as they are needed, instead of fetching all before the start. media:
-    the folder that paths in the rows start from. single, several, video: as for llava_json.
+    of the hub's data set. stream: read row groups as they are needed, instead of fetching all before the start.
+    storage: options of the store that is streamed from, such as {endpoint_url: https://...}. media: the folder that
+    paths in the rows start from. single, several, video: as for llava_json.
     """
 
     def __init__(  # noqa: PLR0913 (the options that a config sets)
@@ -32,13 +36,14 @@ class HuggingFace(Dataset):
         subset: str | None = None,
         split: str = "train",
         stream: bool = False,
+        storage: dict[str, Any] | None = None,
         media: str = ".",
         single: str = "multipatch",
         several: str = "image",
         video: str = "video",
     ) -> None:
         self.media, self.kinds = media, {"single": single, "several": several, "video": video}
-        self.rows: Any = ParquetRows(path) if stream else read_table(path, subset, split)
+        self.rows: Any = ParquetRows(path, storage) if stream else read_table(path, subset, split)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -93,23 +98,19 @@ def _opened(hf: Any, path: str, subset: str | None, split: str) -> Any:
 class ParquetRows:
     """Rows of Parquet files by number; of each file only the footer and the row groups that are asked for are read."""
 
-    def __init__(self, pattern: str) -> None:
-        import fsspec
-        import pyarrow.parquet as pq
-
-        self.files, self.found = pq.ParquetFile, fsspec.core.url_to_fs(pattern)[0]
-        inside = fsspec.core.url_to_fs(pattern)[1]
-        names = self.found.glob(f"{inside}/**/*.parquet") if self.found.isdir(inside) else self.found.glob(inside)
-        if not names:
-            raise InputError(f"no Parquet files in {pattern}")
+    def __init__(self, pattern: str, storage: Mapping[str, Any] | None = None) -> None:
+        self.store = Store(pattern, storage)
         self.places: list[tuple[str, int]] = []
         self.groups: list[int] = []
-        for name in sorted(names):
-            with self.found.open(name) as file:
-                footer = pq.ParquetFile(file).metadata
-                for group in range(footer.num_row_groups):
-                    self.places.append((name, group))
-                    self.groups.append(footer.row_group(group).num_rows)
+        for name in self.store.names(".parquet"):
+            try:
+                with self.store.files.open(name) as file:
+                    footer = ParquetFile(file).metadata
+            except failures() as error:  # Arrow's own are of these kinds
+                raise InputError(f"{name} is no Parquet file that can be read: {error}") from None
+            for group in range(footer.num_row_groups):
+                self.places.append((name, group))
+                self.groups.append(footer.row_group(group).num_rows)
         self.starts = [0, *accumulate(self.groups)]
         self.kept: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
 
@@ -119,10 +120,16 @@ class ParquetRows:
     def __getitem__(self, index: int) -> dict[str, Any]:
         group = int(np.searchsorted(self.starts, index, side="right")) - 1
         if group not in self.kept:
-            name, number = self.places[group]
-            with self.found.open(name) as file:
-                self.kept[group] = self.files(file).read_row_group(number).to_pylist()
+            self.kept[group] = self._read(*self.places[group])
             if len(self.kept) > KEPT:
                 self.kept.popitem(last=False)
         self.kept.move_to_end(group)
         return self.kept[group][index - self.starts[group]]
+
+    def _read(self, name: str, group: int) -> list[dict[str, Any]]:
+        try:
+            with self.store.files.open(name) as file:
+                rows: list[dict[str, Any]] = ParquetFile(file).read_row_group(group).to_pylist()
+        except failures() as error:
+            raise BadSample("unreadable file", f"rows of {name} cannot be read: {error}") from None
+        return rows

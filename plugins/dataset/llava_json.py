@@ -1,6 +1,8 @@
 """Annotation files in the form of LLaVA and M4-Instruct."""
 
-from interleave import Dataset, Preference, Records, Sample, datasets
+from pathlib import Path
+
+from interleave import Dataset, InputError, Preference, Records, Sample, datasets
 
 
 @datasets.register("llava_json")
@@ -21,6 +23,8 @@ class LlavaJson(Dataset):
         video: str = "video",
         validation_path: str | None = None,
     ) -> None:
+        if not Path(media).is_dir():
+            raise InputError(f"the media folder {media} does not exist; paths in {path} start from it")
         self.media, self.validation_path = media, validation_path
         self.kinds = {"single": single, "several": several, "video": video}
         self.all = Records([path])

@@ -1,6 +1,7 @@
 """M4-Instruct, the training set of the paper: 41 data sets of 4 domains, from the released files."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,8 @@ from interleave import Dataset, InputError, Note, Records, Sample, datasets, hin
 from .m4_repairs import REPAIRS, one_scene
 from .m4_sets import DOMAINS, TABLE, TASKS, TEXT, UNKNOWN, Entry, is_refusal, set_of
 
-VERSION = "1" + hashlib.sha256(TEXT.encode()).hexdigest()
+BY = "To leave a data set out, name the others by only, or the domains by domains"
+VERSION = "2" + hashlib.sha256(TEXT.encode()).hexdigest()
 
 
 def _label(record: dict[str, Any], file: str) -> dict[str, str]:
@@ -56,6 +58,10 @@ class M4Instruct(Dataset):
         seed: int = 0,
     ) -> None:
         _known(only, domains, share, caps, weights)
+        _in_bounds(share or {}, caps or {}, weights or {})
+        for folder in filter(None, (root, media, single_image_media)):
+            if not Path(folder).is_dir():
+                raise InputError(f"m4_instruct: {folder} is no folder; name the one that holds the release")
         self.media = {False: media or root, True: single_image_media or media or root}
         self.records = Records([Path(root, name) for name in annotations], _label, VERSION)
         self.single_image = Records([single_image], _label, VERSION) if single_image else None
@@ -115,9 +121,7 @@ class Part(Dataset):
         self.expected = entry.expected or None
 
     def limit(self, share: float, cap: int | None, seed: int) -> None:
-        """Keep a random part, in the order of the file. Raises InputError."""
-        if not 0 < share <= 1 or (cap is not None and cap < 1):
-            raise InputError(f"m4_instruct: a share is {share} and a cap {cap}; a share is above 0 and at most 1")
+        """Keep a random part, in the order of the file."""
         count = min(round(share * self.total), self.total if cap is None else cap)
         if self.expected is not None:
             of_table = round(self.expected * share / self.entry.share)
@@ -154,6 +158,8 @@ def _of(given: Mapping[str, Any], name: str, entry: Entry, default: Any) -> Any:
 
 def _known(only: Any, domains: Any, *settings: Mapping[str, Any] | None) -> None:
     """Raises InputError for a name that the table does not have."""
+    if only == [] or domains == []:
+        raise InputError("m4_instruct: only=[] and domains=[] choose nothing; null chooses all")
     for what, names, known in [
         ("data set", only or (), TABLE),
         ("domain", domains or (), DOMAINS),
@@ -162,3 +168,16 @@ def _known(only: Any, domains: Any, *settings: Mapping[str, Any] | None) -> None
         for name in names:
             if name not in known:
                 raise InputError(f"m4_instruct has no {what} {name!r}{hint(name, known)}")
+
+
+def _in_bounds(share: Mapping[str, float], caps: Mapping[str, int], weights: Mapping[str, float]) -> None:
+    """Raises InputError for a number that leaves nothing, or more than there is."""
+    for name, value in share.items():
+        if not 0 < value <= 1:
+            raise InputError(f"m4_instruct: the share of {name} is {value}; it is above 0 and at most 1. {BY}")
+    for name, value in caps.items():
+        if value < 1:
+            raise InputError(f"m4_instruct: the cap of {name} is {value}; it is at least 1. {BY}")
+    for name, value in weights.items():
+        if not 0 < value < math.inf:
+            raise InputError(f"m4_instruct: the weight of {name} is {value}; it is above 0. {BY}")

@@ -9,6 +9,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import TypeAdapter
 
+from .m4_repairs import turns_of
+
 Domain = Literal["multi_image", "multi_frame", "multi_view", "multi_patch"]
 UNKNOWN = "other"
 """The domain of records whose data set does not stand in the table."""
@@ -49,12 +51,12 @@ REFUSAL = re.compile(r"(?i)^\s*(i'?m|i am) (very )?sorry|\bcan(?:'t|not| not) (a
 
 def set_of(record: Mapping[str, Any], file: str) -> str:
     """The table's name of a record's data set; what the record says where the table does not know it."""
-    said = (record.get("metadata") or {}).get("dataset")
+    metadata = record.get("metadata")
+    said = metadata.get("dataset") if isinstance(metadata, dict) else None
     if said:
         return _KNOWN.get(_plain(str(said)), str(said))
     if "video" in record:
-        turns = record.get("conversations") or [{}]
-        question = str(turns[0].get("value"))
+        question = str((turns_of(record) or [{}])[0].get("value"))
         found = [name for name, entry in TABLE.items() if entry.match and re.search(entry.match, question)]
         return found[0] if found else next(name for name, entry in TABLE.items() if entry.match == "")
     of_file = [name for name, entry in TABLE.items() if file in entry.files]
@@ -63,5 +65,5 @@ def set_of(record: Mapping[str, Any], file: str) -> str:
 
 def is_refusal(record: Mapping[str, Any]) -> bool:
     """Whether the last thing said is that the question is not answered."""
-    turns = list(record.get("conversations") or [])
+    turns = turns_of(record)
     return bool(turns) and bool(REFUSAL.search(str(turns[-1].get("value"))))

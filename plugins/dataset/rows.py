@@ -16,6 +16,8 @@ def to_sample(row: Mapping[str, Any], media: str, kinds: Mapping[str, str]) -> S
         turns = [{"from": "human", "value": "<image>"}, {"from": "gpt", "value": text}]
     if turns is None:
         raise BadSample("no turns", f"the row has {', '.join(sorted(record)) or 'nothing'} and no conversations")
+    if isinstance(turns, (str, Mapping)) or not all(isinstance(turn, Mapping) for turn in turns):
+        raise BadSample("broken record", "the row's conversations are no list of turns")
     record["conversations"] = [_turn(turn) for turn in turns]
     return Sample.from_llava(record, media, kinds)
 

@@ -6,7 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from interleave import Dataset, InputError, Media, Note, Sample, Turn, datasets
+from interleave import BadSample, Dataset, InputError, Media, Note, Sample, Turn, datasets
+
+from .stores import failures
 
 
 @datasets.register("shards")
@@ -28,6 +30,8 @@ class Shards(Dataset):
     ) -> None:
         self.path, self.cache, self.storage, self.weights = path, cache, storage or {}, weights or {}
         inside = sorted(p.parent.name for p in Path(path).glob("*/index.json")) if "://" not in path else []
+        if "://" not in path and not Path(path).is_dir():
+            raise InputError(f"{path} is no folder; name the one that interleave data pack wrote, or its copy")
         self.names = parts if parts is not None else inside
         if "://" not in path and not self.names and not Path(path, "index.json").is_file():
             raise InputError(f"{path} holds no shards: neither it nor a folder in it has an index.json")
@@ -68,17 +72,25 @@ class Part(Dataset):
             from litdata import StreamingDataset
         except ImportError:
             raise InputError("shards need litdata: pip install interleave[litdata]") from None
-        if "://" not in path and not Path(path, "index.json").is_file():
-            raise InputError(f"{path} holds no shards: it has no index.json")
-        self.items = StreamingDataset(path, cache_dir=cache, shuffle=False, storage_options=dict(storage))
-        self.total = len(self.items)
+        if "://" not in path:
+            _whole(Path(path))
+        try:
+            self.items = StreamingDataset(path, cache_dir=cache, shuffle=False, storage_options=dict(storage))
+            self.total = len(self.items)
+        except (*failures(), RuntimeError) as error:
+            raise InputError(f"{path} cannot be read as shards: {' '.join(str(error).split())[:300]}") from None
+        self.path = path
         self.runs = [end - start for start, end in self.items.region_of_interest]
 
     def __len__(self) -> int:
         return self.total
 
     def __getitem__(self, index: int) -> Sample:
-        item = self.items[index]
+        try:
+            item = self.items[index]
+        except (*failures(), RuntimeError) as error:
+            told = " ".join(str(error).split())[:200]
+            raise BadSample("unreadable shard", f"item {index} of {self.path} cannot be read: {told}") from None
         record, media = json.loads(item["record"]), item["media"].numpy().tobytes()
         turns = [Turn(t["role"], [_part(part, media) for part in t["content"]]) for t in record["turns"]]
         notes = [Note(*note) for note in record["notes"]]
@@ -86,6 +98,22 @@ class Part(Dataset):
 
     def chunks(self) -> Sequence[int]:
         return self.runs
+
+
+def _whole(folder: Path) -> None:
+    """Raises InputError where a copy is not complete."""
+    try:
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        chunks = {chunk["filename"]: int(chunk["chunk_bytes"]) for chunk in index["chunks"]}
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no shards: it has no index.json") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'index.json'} cannot be read; copy the folder again: {error}") from None
+    sizes = {name: (folder / name).stat().st_size if (folder / name).is_file() else 0 for name in chunks}
+    short = [name for name, size in chunks.items() if sizes[name] < size]
+    if short:
+        first = f"{short[0]} has {sizes[short[0]]:,} of {chunks[short[0]]:,} bytes"
+        raise InputError(f"{folder} is not complete: {len(short)} of {len(chunks)} shards are missing or cut; {first}")
 
 
 def _part(part: Any, media: bytes) -> str | Media:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import fsspec
-
 from interleave import BadSample, Dataset, InputError, Sample, datasets
 
 from .rows import to_sample
+from .stores import Store, failures
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
 VIDEOS = frozenset({"mp4", "webm", "mkv", "avi", "mov"})
@@ -23,21 +22,30 @@ class WebDataset(Dataset):
     """Members that share a name up to its first dot are a sample: ``.json`` (a LLaVA record) or ``.txt`` (a caption),
     pictures in the order of their names, videos.
 
-    path: a pattern of archives, local or in a store, such as shards/*.tar. single, several, video: as for llava_json.
+    path: a pattern of archives, local or in a store, such as shards/*.tar or s3://bucket/*.tar, or a folder of them.
+    They are read through once, to know what lies where. storage: options of the store, such as {endpoint_url:
+    https://...}. single, several, video: as for llava_json.
     """
 
-    def __init__(self, path: str, single: str = "multipatch", several: str = "image", video: str = "video") -> None:
+    def __init__(
+        self,
+        path: str,
+        storage: dict[str, Any] | None = None,
+        single: str = "multipatch",
+        several: str = "image",
+        video: str = "video",
+    ) -> None:
         self.kinds = {"single": single, "several": several, "video": video}
-        self.store, inside = fsspec.core.url_to_fs(path)
-        self.archives = sorted(self.store.glob(inside))
-        if not self.archives:
-            raise InputError(f"no archives in {path}")
+        self.store = Store(path, storage)
+        self.archives = self.store.names(".tar")
         self.samples: list[tuple[int, str, list[Member]]] = []
         self.counts: list[int] = []
         for number, archive in enumerate(self.archives):
             found = self._index(archive)
             self.samples += [(number, key, members) for key, members in found.items()]
             self.counts.append(len(found))
+        if not self.samples:
+            raise InputError(f"{path} holds no samples: its archives are empty")
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -46,19 +54,18 @@ class WebDataset(Dataset):
         number, key, members = self.samples[index]
         row: dict[str, Any] = {"id": key}
         images, videos = [], []
-        with self.store.open(self.archives[number]) as file:
-            for extension, start, length in sorted(members):
-                file.seek(start)
-                data = file.read(length)
-                kind = extension.rsplit(".", 1)[-1].lower()
-                if kind == "json":
-                    row |= _record(data, key)
-                elif kind == "txt":
-                    row["caption"] = data.decode(errors="replace").strip()
-                elif kind in IMAGES:
-                    images.append(data)
-                elif kind in VIDEOS:
-                    videos.append(data)
+        parts = sorted(members)
+        spans = [(start, start + length) for _, start, length in parts]
+        for (extension, *_), data in zip(parts, self.store.ranges(self.archives[number], spans), strict=True):
+            kind = extension.rsplit(".", 1)[-1].lower()
+            if kind == "json":
+                row |= _record(data, key)
+            elif kind == "txt":
+                row["caption"] = data.decode(errors="replace").strip()
+            elif kind in IMAGES:
+                images.append(data)
+            elif kind in VIDEOS:
+                videos.append(data)
         return to_sample({**row, "image": images, "video": videos}, ".", self.kinds)
 
     def id(self, index: int) -> str:
@@ -70,15 +77,16 @@ class WebDataset(Dataset):
     def _index(self, archive: str) -> dict[str, list[Member]]:
         found: dict[str, list[Member]] = {}
         try:
-            with self.store.open(archive) as file, tarfile.open(fileobj=file) as tar:
+            with self.store.files.open(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     path = PurePosixPath(member.name)
                     name, _, extension = path.name.partition(".")
                     if member.isfile():
                         key = str(path.with_name(name))
                         found.setdefault(key, []).append((extension, member.offset_data, member.size))
-        except (tarfile.TarError, OSError) as error:
-            raise InputError(f"{archive} is no archive that can be read: {error}") from None
+        except (tarfile.TarError, *failures()) as error:
+            told = " ".join(str(error).split())
+            raise InputError(f"{archive} is no tar archive that can be read, compressed or cut: {told}") from None
         return found
 
 

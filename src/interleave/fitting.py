@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from .collate import fits
 from .interfaces import ModalityAdapter
@@ -20,8 +22,8 @@ Render = Callable[[Adapters], Example]
 class Room:
     """What one example may take: ``length`` tokens, ``views``; and what happens where it takes more."""
 
-    length: int
-    views: int
+    length: Annotated[int, Field(ge=1)]
+    views: Annotated[int, Field(ge=1)]
     over_length: OverLength = "drop"
 
 

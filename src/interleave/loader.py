@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import Field
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -26,9 +27,9 @@ class Budget:
     """
 
     length: int
-    rows: int = 1
+    rows: Annotated[int, Field(ge=1)] = 1
     views: int = 64
-    lookahead: float = 4.0
+    lookahead: Annotated[float, Field(ge=1)] = 4.0
 
 
 class Item(NamedTuple):

@@ -38,7 +38,10 @@ def list_frames(data: Any) -> list[Any]:
     """A folder or a sequence -> its pictures in order, unopened."""
     if isinstance(data, (str, Path)):
         folder = existing(data)
-        paths: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        try:
+            paths: list[Any] = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        except OSError as error:
+            raise BadSample("unreadable file", f"{folder} cannot be listed as frames: {error.strerror}") from None
         if not paths:
             raise BadSample("empty folder", f"{folder} holds no pictures")
         return paths
@@ -58,8 +61,11 @@ def existing(data: Any) -> Path:
     if not isinstance(data, (str, Path)):
         raise BadSample("unknown media", f"a {type(data).__name__} is neither a path nor a picture")
     path = Path(data)
-    if not path.exists():
-        raise BadSample("missing file", f"{path} does not exist")
+    try:
+        if not path.exists():
+            raise BadSample("missing file", f"{path} does not exist")
+    except OSError as error:  # no permission, or a name that no disk takes
+        raise BadSample("unreadable file", f"{str(path)[:200]} cannot be looked at: {error.strerror}") from None
     return path
 
 

@@ -21,6 +21,8 @@ Label = Callable[[Record, str], Mapping[str, str]]
 SMALL = 32 * 2**20
 """Bytes of all files together up to which they are read anew each time, into memory."""
 PIECE = 8 * 2**20
+LONGEST = 16
+"""Letters from where a decoder stops to the end of a text that was cut within a word or an escape."""
 ROWS = 4096
 
 
@@ -37,8 +39,7 @@ class Records(Sequence[Record]):
     def __init__(self, paths: Sequence[str | Path], label: Label | None = None, version: str = "") -> None:
         files = [Path(path) for path in paths]
         for path in files:
-            if not path.is_file():
-                raise InputError(f"annotation file {path} does not exist")
+            _there(path)
         self.file: Path | None = None
         if sum(path.stat().st_size for path in files) > SMALL:
             self.file = _index(files, label, version)
@@ -72,21 +73,32 @@ class Records(Sequence[Record]):
 
 def read_json(path: str | Path) -> list[Record]:
     """A JSON list of records, or one record a line, as a list. Raises InputError."""
-    if not Path(path).is_file():
-        raise InputError(f"annotation file {path} does not exist")
+    _there(Path(path))
     return list(read_records(Path(path)))
+
+
+def _there(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"annotation file {path} is a folder; name a .json or .jsonl file in it")
+    if not path.is_file():
+        raise InputError(f"annotation file {path} does not exist")
 
 
 def read_records(path: Path) -> Iterator[Record]:
     """The records of a file one after another, without holding it in memory. Raises InputError."""
+    number = 0
     try:
         with path.open(encoding="utf-8") as file:
-            for number, record in enumerate(_lines(file) if path.suffix == ".jsonl" else _items(file, path)):
+            for record in _lines(file) if path.suffix == ".jsonl" else _items(file, path):
                 if not isinstance(record, dict):
                     raise InputError(f"{path} holds no list of records: item {number} is a {type(record).__name__}")
                 yield record
+                number += 1
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
+        told = error.msg if isinstance(error, json.JSONDecodeError) else error
+        raise InputError(f"{path} is not JSON: {told}, in item {number}") from None
+    except OSError as error:
+        raise InputError(f"annotation file {path} cannot be read: {error.strerror}") from None
 
 
 def cache_folder() -> Path:
@@ -121,6 +133,8 @@ def _items(file: Any, path: Path) -> Iterator[Any]:
             try:
                 item, at = decoder.raw_decode(text, at)
             except json.JSONDecodeError as error:
+                if error.pos < len(text) - LONGEST and not error.msg.startswith("Unterminated string"):
+                    raise  # more text would not mend it
                 text, at = text[at:] + _more(file, path, error.msg), 0
                 continue
             yield item
@@ -136,7 +150,7 @@ def _past_space(text: str, at: int) -> int:
 def _more(file: Any, path: Path, problem: str) -> str:
     more: str = file.read(PIECE)
     if not more:
-        raise json.JSONDecodeError(f"{problem}, in the last of {path.stat().st_size} bytes", "", 0)
+        raise json.JSONDecodeError(f"{problem} where the file ends, after {path.stat().st_size:,} bytes", "", 0)
     return more
 
 

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -84,6 +84,11 @@ class Registry(Generic[T]):
 def check(option: str, value: Any, type_: Any) -> Any:
     """``value`` as ``type_``: numbers written as text are converted. Raises InputError naming the option."""
     settings = None if is_dataclass(type_) else ConfigDict(arbitrary_types_allowed=True)
+    if is_dataclass(type_) and isinstance(value, Mapping):
+        known = [field.name for field in fields(type_)]
+        for key in value:
+            if key not in known:
+                raise InputError(f"{option} has no option {key!r}{hint(str(key), known)}")
     try:
         return TypeAdapter(type_, config=settings).validate_python(value)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from ..source import Source
-from .reading import Facts, survey, wide
+from .reading import Facts, samples, survey, wide
 
 COLUMNS: Mapping[str, frozenset[str]] = {
     "missing": frozenset({"missing file"}),
@@ -114,10 +114,12 @@ def verdict(rows: Mapping[str, Row], bad: list[Facts], out: Path) -> str:
         lines.append("repaired: " + ", ".join(f"{n} {reason}" for reason, n in repaired.most_common()))
     if absent:
         lines.append(f"{len(absent)} of {len(rows)} sources have no samples here: {', '.join(absent)}")
-    if bad:
+    if not sum(r.read for r in rows.values()):
+        lines.append("there is nothing to read")
+    elif bad:
         reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(f.reason for f in bad).most_common())
         leave = f"data.quarantine={out / 'bad.jsonl'} leaves them out"
-        lines.append(f"{len(bad)} samples cannot be used ({reasons}); {leave}")
+        lines.append(f"{samples(len(bad))} cannot be used ({reasons}); {leave}")
     else:
         lines.append(f"all {sum(r.read for r in rows.values()):,} samples that were read can be used")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from ..build import Assembly, assemble
 from ..checkpoint import unfilled
 from ..compose import compose
 from ..source import Source
+from ..types import InputError
 from .check import check
 from .pack import pack
 from .preview import preview
@@ -31,20 +32,35 @@ def data_command(arguments: Sequence[str]) -> int:
     for name, told in ACTIONS.items():
         action = actions.add_parser(name, help=told, description=told)
         action.add_argument("--out", default="data-report", help="folder for what is written (data-report)")
-        action.add_argument("--limit", type=int, help="samples of each source at most, spread over it")
-        action.add_argument("--workers", type=int, default=0, help="processes that read (0: this one)")
+        if name != "preview":
+            action.add_argument("--limit", type=_from(1), help="samples of each source at most, spread over it")
+            action.add_argument("--workers", type=_from(0), default=0, help="processes that read (0: this one)")
         if name == "check":
             action.add_argument("--strict", action="store_true", help="absent sources and other counts are wrong, too")
         if name == "preview":
-            action.add_argument("--rows", type=int, default=4, help="packed rows to show (4)")
+            action.add_argument("--rows", type=_from(1), default=4, help="packed rows to show (4)")
         if name == "pack":
-            action.add_argument("--shard", type=int, default=64, help="MiB of a shard (64)")
+            action.add_argument("--shard", type=_from(1), default=64, help="MiB of a shard (64)")
         action.add_argument("overrides", nargs="*", help="as for interleave train: dataset=..., modality=..., data....")
     asked = parser.parse_args(arguments)
     config = compose("train", asked.overrides)
     with unfilled():  # adapters and a tokenizer are all that is needed of the model
         assembly = assemble(config)
-    return RUN[asked.action](asked, config, assembly, assembly.source(config))
+    source = assembly.source(config)
+    if not source.datasets:
+        raise InputError("there is no data to look at; choose dataset=[...]")
+    if asked.action != "pack" and Path(asked.out).is_file():
+        raise InputError(f"--out {asked.out} is a file; name a folder")
+    return RUN[asked.action](asked, config, assembly, source)
+
+
+def _from(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return number
 
 
 def _check(asked: Any, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
@@ -63,7 +79,7 @@ def _preview(asked: Any, config: Mapping[str, Any], assembly: Assembly, source: 
 
 
 def _pack(asked: Any, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
-    lost = pack(source, Path(asked.out), asked.limit, asked.workers, asked.shard)
+    lost = pack(source, asked.out, asked.limit, asked.workers, asked.shard)
     return 1 if lost else 0
 
 

@@ -1,11 +1,15 @@
 """``interleave data pack``: records with their media as streaming shards, readable by ``dataset=shards``."""
 
 import json
+import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import torch
 from rich.console import Console
 
@@ -14,19 +18,48 @@ from ..media import IMAGE_SUFFIXES
 from ..sample import Media, Preference, Sample
 from ..source import Source
 from ..types import BadSample, InputError
-from .reading import chosen
+from .reading import chosen, samples
 
 
-def pack(source: Source, out: Path, limit: int | None, workers: int, megabytes: int) -> int:
+def pack(source: Source, out: str, limit: int | None, workers: int, megabytes: int) -> int:
     """One folder of shards for each source below ``out``, and ``lost.jsonl``. Returns how many samples were lost.
 
-    Media are copied as they are, not decoded; what cannot be found is lost. Raises InputError.
+    out: a folder, or a place in a store such as s3://bucket/folder, to which the finished shards are copied. Media are
+    copied as they are, not decoded; what cannot be found is lost. Raises InputError.
     """
+    if find_spec("litdata") is None:
+        raise InputError("shards need litdata: pip install interleave[litdata]")
+    if "://" not in out:
+        lost = _pack(source, Path(out), limit, workers, megabytes)
+    else:
+        lost = _copied(source, out, limit, workers, megabytes)
+    told = f"; {samples(lost)} lost: {out}/lost.jsonl" if lost else ""
+    Console().print(f"shards: {out}{told}", soft_wrap=True, highlight=False)
+    return lost
+
+
+def _copied(source: Source, out: str, limit: int | None, workers: int, megabytes: int) -> int:
     try:
-        import litdata
-    except ImportError:
-        raise InputError("shards need litdata: pip install interleave[litdata]") from None
-    if out.exists() and any(out.iterdir()):
+        store, inside = fsspec.core.url_to_fs(out)
+    except (OSError, ValueError, ImportError) as error:
+        way = ": pip install interleave[s3]" if isinstance(error, ImportError) and out.startswith("s3") else ""
+        raise InputError(f"{out} cannot be reached: {' '.join(str(error).split())}{way}") from None
+    boto = sys.modules.get("botocore.exceptions")  # s3fs lets its errors through
+    try:
+        if store.exists(inside) and store.ls(inside):
+            raise InputError(f"{out} is not empty; name a new folder by --out")
+        with tempfile.TemporaryDirectory() as folder:
+            lost = _pack(source, Path(folder), limit, workers, megabytes)
+            store.put(f"{folder}/", inside, recursive=True)
+    except (OSError, ValueError, *([boto.BotoCoreError] if boto else [])) as error:
+        raise InputError(f"{out} cannot be written: {' '.join(str(error).split())}") from None
+    return lost
+
+
+def _pack(source: Source, out: Path, limit: int | None, workers: int, megabytes: int) -> int:
+    import litdata
+
+    if out.is_file() or (out.exists() and any(out.iterdir())):
         raise InputError(f"{out} is not empty; name a new folder by --out")
     out.mkdir(parents=True, exist_ok=True)
     lost: list[dict[str, Any]] = []
@@ -43,10 +76,8 @@ def pack(source: Source, out: Path, limit: int | None, workers: int, megabytes: 
             num_workers=max(1, workers),
             verbose=False,
         )
-        Console().print(f"{name}: {len(fine):,} samples in {out / name}", soft_wrap=True, highlight=False)
+        Console().print(f"{name}: {samples(len(fine))}", soft_wrap=True, highlight=False)
     (out / "lost.jsonl").write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in lost))
-    if lost:
-        Console().print(f"{len(lost)} samples lost: {out / 'lost.jsonl'}", soft_wrap=True, highlight=False)
     return len(lost)
 
 

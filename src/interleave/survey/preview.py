@@ -64,7 +64,8 @@ def _parts(example: Example, chat: Chat) -> Iterator[dict[str, Any]]:
     """Text and visuals in the order in which they are read. Text is a list of (token, learned, special)."""
     at = 0
     for visual, (start, end) in zip(example.visuals, example.spans, strict=True):
-        yield {"text": _tokens(example, at, start, chat)}
+        between = _tokens(example, at, start, chat)
+        yield {"text": between, "gap": at > 0 and all(token.isspace() for token, *_ in between)}
         yield {"visual": _visual(visual), "tokens": end - start, "position": start}
         at = end
     yield {"text": _tokens(example, at, len(example.ids), chat)}

@@ -52,6 +52,10 @@ def chosen(source: Source, limit: int | None) -> list[tuple[str, int]]:
     ]
 
 
+def samples(number: int) -> str:
+    return f"{number:,} {'sample' if number == 1 else 'samples'}"
+
+
 def wide() -> Console:
     """Standard output; in a file, tables need no terminal's width."""
     console = Console()

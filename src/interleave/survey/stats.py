@@ -7,12 +7,17 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 from rich import box
 from rich.table import Table
 
 from ..source import Source
 from .reading import Facts, survey, wide
+
+PARTS = (("visual", "visual_tokens", "#d9a520"), ("learned text", "learned", "#6dbb84"), ("other text", "", "#b9bec6"))
+"""Of the tokens: what it is called, the fact that counts it, and its colour, as on the preview's page."""
 
 
 def stats(source: Source, out: Path, limit: int | None, workers: int) -> dict[str, dict[str, float]]:
@@ -77,27 +82,37 @@ def table(title: str, numbers: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def plot(groups: Mapping[str, Sequence[Facts]], path: Path) -> None:
-    """Lengths and views by group, and what the tokens are."""
+    """Lengths and views by group, each group's total being 1, and what the tokens are."""
+    colours = dict(zip(groups, matplotlib.color_sequences["tab10"] * (1 + len(groups) // 10), strict=False))
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(11, 3.2), layout="constrained")
+        figure = Figure(figsize=(12, 3.4 + 0.12 * max(0, len(groups) - 8)), layout="constrained")
         lengths, views, shares = figure.subplots(1, 3)
-        longest = max((f.tokens for facts in groups.values() for f in facts), default=1)
-        bins = np.geomspace(8, max(16, longest), 40)
-        for name, facts in groups.items():
-            lengths.hist([f.tokens for f in facts], bins, histtype="step", label=name)
-            counts = Counter(f.views for f in facts)
-            views.plot(*zip(*sorted(counts.items()), strict=True), marker="o", markersize=3, label=name)
-        lengths.set(xscale="log", xlabel="tokens a sample", ylabel="samples")
-        views.set(xlabel="views a sample", ylabel="samples", yscale="symlog")
+        for axes, of in ((lengths, "tokens"), (views, "views")):
+            for name, facts in groups.items():
+                values = np.sort([getattr(f, of) for f in facts])
+                axes.ecdf(values, label=f"{name} ({len(values):,})", color=colours[name])
+            axes.set(xlabel=f"{of} a sample, at most", ylabel="share of samples", ylim=(0, 1.02))
+        lengths.set_xscale("log")
+        lengths.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        lengths.xaxis.set_major_formatter("{x:,.0f}")
+        lengths.xaxis.set_minor_formatter("")
+        views.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _parts(shares, groups)
         if groups:
-            lengths.legend(frameon=False)
-        names, left = list(groups), np.zeros(len(groups))
-        for part, of in (("visual", "visual_tokens"), ("learned text", "learned"), ("other text", "")):
-            total = np.array([sum(f.tokens for f in groups[n]) for n in names], float)
-            taken = np.array([sum(getattr(f, of) for f in groups[n]) if of else 0 for n in names], float)
-            width = taken if of else total - left
-            shares.barh(names, width, left=left, label=part)
-            left = left + width
-        shares.set(xlabel="tokens")
-        shares.legend(frameon=False, fontsize=8)
+            lengths.legend(frameon=False, fontsize=8)
         figure.savefig(path, dpi=130)
+
+
+def _parts(axes: Axes, groups: Mapping[str, Sequence[Facts]]) -> None:
+    """What the tokens of each group are, as bars from the top."""
+    names, left = list(groups), np.zeros(len(groups))
+    total = np.array([sum(f.tokens for f in groups[n]) for n in names], float)
+    for part, of, colour in PARTS:
+        taken = np.array([sum(getattr(f, of) for f in groups[n]) for n in names], float) if of else total - left
+        axes.barh(names, taken, left=left, label=part, color=colour)
+        left = left + taken
+    axes.invert_yaxis()
+    axes.set(xlabel="tokens")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
