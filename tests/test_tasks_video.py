@@ -275,3 +275,14 @@ def test_a_model_is_asked_all_items_and_the_audit_says_what_is_missing(
     assert audited["visuals_fed"] == audited["visuals_expected"] > 0
     assert audited["ungraded"] == (len(task.records()) if name in JUDGED else 0)
     assert (name in results) == (name not in JUDGED)
+
+
+def test_a_real_video_is_found_read_and_asked_about(shared: Path, assembly: Assembly, tmp_path: Path) -> None:
+    rows = [{"video_name": name, "Q": "Describe the video.", "A": "A lion."} for name in ("lion1_", "code", "broken")]
+    path = task_files.listed(tmp_path / "q.json", rows)
+    task = il.tasks.build({"name": "vdd", "path": path, "media": str(shared / "media")})
+    assert asked(task)[0] == shared / "media/lion1_.mp4"
+    settings = Settings(generation={"max_new_tokens": 2})
+    evaluate(LM(assembly, small_config()), {"vdd": task}, tmp_path / "out", settings)
+    audited = json.loads((tmp_path / "out/results.json").read_text())["audit"]["vdd"]["all"]
+    assert (audited["run"], audited["unreadable"], audited["visuals_fed"]) == (2, 1, 2)
