@@ -281,6 +281,12 @@ def test_cameras_at_one_place_have_a_unit() -> None:
     assert np.isfinite(made(torch.zeros(1, 64, 12), made.describe([View(None, camera())], "square")).detach()).all()
 
 
+def test_a_pose_that_is_none_is_a_bad_sample() -> None:
+    flat = replace(camera(), pose=np.zeros((4, 4)))
+    with pytest.raises(BadSample, match="the pose of view 'left' is no rotation"):
+        encoding("rays").describe([View(None, camera()), View(None, flat, name="left")], "square")
+
+
 def test_a_redrawn_view_is_the_same_camera(scene: SyntheticScene) -> None:
     """Padding before rendering or after it comes to the same rays."""
     view = scene.views[0]

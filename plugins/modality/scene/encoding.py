@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from interleave import VisionSpec
 
+from .matrices import checked_pose
 from .rays import Fit, patch_depth, patch_rays, pluecker, ray_matrix, relative
 from .view import Camera, Matrix, View
 
@@ -62,12 +63,15 @@ class PoseEncoding(nn.Module):
 
         posed: numbers of the views that have a camera. rays: the 12 numbers of each one's ray matrix, in scene units.
         unit: the scene unit in metres. depth: of each patch of each of them, in scene units, 0 where it is not known.
+        Raises BadSample for a camera or a depth picture that is none.
         """
         if self.kind == "none":
             return {}
         posed = [(number, view, view.camera) for number, view in enumerate(views) if view.camera]
         if not posed:
             return {"posed": [], "rays": [], "unit": 1.0, "depth": []}
+        for _, view, camera in posed:
+            checked_pose(camera.pose, f"the pose of view {view.name!r}")
         first = posed[0][2].pose
         cameras = [replace(camera, pose=relative(camera.pose, first)) for _, _, camera in posed]
         matrices = np.stack([ray_matrix(camera, fit) for camera in cameras])
