@@ -1,6 +1,8 @@
 """Tasks during training: asked every so many steps, logged everywhere, and without a trace in what is learned."""
 
 import csv
+import hashlib
+import io
 import json
 import os
 import subprocess
@@ -64,7 +66,9 @@ def test_ranks_share_the_items_and_train_on(strategy: str, tmp_path: Path) -> No
     equal(without, few)
 
 
-def test_what_is_logged_can_be_read_again(tmp_path: Path) -> None:
+def test_what_is_logged_can_be_read_again(tmp_path: Path, monkeypatch: Any) -> None:
+    """An offline run keeps its tables, with the pictures in them, in a folder for what is to be sent."""
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path / "data"))
     loggers = [CSVLogger(tmp_path, name="metrics"), WandbLogger(save_dir=tmp_path, offline=True, project="test")]
     asked = train("one", 1, 3, logger=loggers, log_every_n_steps=5)["asked"]
     wandb.finish()
@@ -75,11 +79,11 @@ def test_what_is_logged_can_be_read_again(tmp_path: Path) -> None:
         pytest.approx(sum(map(len, texts)) / len(texts)) for texts in replies
     ]
     assert [(int(row["step"]), float(row["val/shades_items"])) for row in rows] == [(2, 6), (5, 6)]
-    (files,) = tmp_path.glob("wandb/offline-run-*/files")
-    tables = sorted(files.glob("media/table/samples/*.json"), key=lambda p: p.stat().st_mtime)
-    assert len(tables) == len(asked)
-    for path, asking in zip(tables, asked, strict=True):
-        table = json.loads(path.read_text())
+    staged = [path.read_bytes() for path in (tmp_path / "data/artifacts/staging").iterdir()]
+    files = {hashlib.sha256(content).hexdigest(): content for content in staged}
+    found_tables = [json.loads(content) for content in staged if content.startswith(b'{"_type": "table"')]
+    tables = {table["data"][0][0]: table for table in found_tables}
+    for table, asking in zip([tables[step] for step in sorted(tables)], asked, strict=True):
         assert table["columns"] == COLUMNS
         found = {int(row[1]): dict(zip(COLUMNS, row, strict=True)) for row in table["data"]}
         assert {index: row["reply"] for index, row in found.items()} == dict(asking)
@@ -87,7 +91,7 @@ def test_what_is_logged_can_be_read_again(tmp_path: Path) -> None:
         assert found[3]["answer"] == "grey"
         assert json.loads(found[3]["scores"]) == {"length": float(len(str(found[3]["reply"])))}
         assert found[2]["pictures"] is None
-        with Image.open(files / found[3]["pictures"]["path"]) as picture:
+        with Image.open(io.BytesIO(files[found[3]["pictures"]["sha256"]])) as picture:
             assert picture.getpixel((9, 9)) == (90, 90, 90), "what the model was fed"
 
 
