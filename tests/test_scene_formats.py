@@ -208,6 +208,7 @@ BAD: list[tuple[Any, str, str]] = [
         "missing pose",
         "6 pictures and pose 5 files; 1 lack theirs, first '2'",
     ),
+    (_scannet(lambda f: (f / "pose").rename(f / "poses")), "missing pose", "6 pictures and pose 0 files"),
     (_scannet(lambda f: (f / "depth/5.png").unlink()), "missing depth", "6 pictures and depth 5 files"),
     (_scannet(lambda f: (f / "pose/1.txt").write_text("1 2 3")), "broken matrix", r"1\.txt holds 3 numbers; a 4 x 4"),
     (_scannet(lambda f: (f / "pose/1.txt").write_text("one")), "broken matrix", r"1\.txt holds no matrix"),

@@ -55,7 +55,7 @@ def checked_pose(matrix: Matrix, name: str) -> Matrix:
             "singular rotation",
             f"{name} is no rotation: its determinant is {determinant:.3g}, its rows are {error:.2g} from orthonormal",
         )
-    if not np.allclose(matrix[3], (0, 0, 0, 1)):
+    if np.abs(matrix[3] - (0, 0, 0, 1)).max() > TOLERANCE:
         raise BadSample("broken pose", f"{name} ends with the row {matrix[3].tolist()}; it must be 0, 0, 0, 1")
     return matrix
 

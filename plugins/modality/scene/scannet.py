@@ -16,7 +16,7 @@ INTRINSICS = ("intrinsic/intrinsic_{}.txt", "intrinsics_{}.txt")
 
 
 def is_scannet(folder: Path) -> bool:
-    return (folder / "color").is_dir() and (folder / "pose").is_dir()
+    return (folder / "color").is_dir() and any((folder / name).is_dir() for name in ("pose", "depth"))
 
 
 def read_scannet(folder: Path) -> list[View]:
