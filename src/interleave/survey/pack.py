@@ -45,13 +45,14 @@ def _copied(source: Source, out: str, limit: int | None, workers: int, megabytes
         way = ": pip install interleave[s3]" if isinstance(error, ImportError) and out.startswith("s3") else ""
         raise InputError(f"{out} cannot be reached: {' '.join(str(error).split())}{way}") from None
     boto = sys.modules.get("botocore.exceptions")  # s3fs lets its errors through
+    failures = (OSError, ValueError, *((boto.BotoCoreError, boto.ClientError) if boto else ()))
     try:
         if store.exists(inside) and store.ls(inside):
             raise InputError(f"{out} is not empty; name a new folder by --out")
         with tempfile.TemporaryDirectory() as folder:
             lost = _pack(source, Path(folder), limit, workers, megabytes)
             store.put(f"{folder}/", inside, recursive=True)
-    except (OSError, ValueError, *([boto.BotoCoreError] if boto else [])) as error:
+    except failures as error:
         raise InputError(f"{out} cannot be written: {' '.join(str(error).split())}") from None
     return lost
 
@@ -142,6 +143,9 @@ def _files(data: Any) -> Iterator[Path]:
     elif Path(data).is_file():
         yield Path(data)
     elif Path(data).is_dir():
-        yield from sorted(p for p in Path(data).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        pictures = sorted(p for p in Path(data).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not pictures:
+            raise BadSample("not packed", f"{data} holds no pictures; scenes with cameras are read from their folders")
+        yield from pictures
     else:
         raise BadSample("missing file", f"{data} does not exist")
