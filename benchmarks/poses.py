@@ -1,6 +1,6 @@
 """What poses are good for: where a box stands as seen by a camera that looks elsewhere, with and without them.
 
-python benchmarks/poses.py [--steps 600] [--seeds 0]
+python benchmarks/poses.py [--steps 300] [--seeds 0 1]
 """
 
 import argparse
@@ -101,7 +101,7 @@ def score(assembly: Assembly, scenes: Sequence[tuple[list[View], str]]) -> list[
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     asked = parser.parse_args()
     load_plugins()
