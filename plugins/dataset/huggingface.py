@@ -65,6 +65,7 @@ def read_table(path: str, subset: str | None, split: str) -> Any:
         import datasets as hf
     except ImportError:
         raise InputError("tables of Hugging Face need datasets: pip install interleave[huggingface]") from None
+    hf.logging.set_verbosity(logging.CRITICAL)  # what is wrong is said once, below
     try:
         table = _opened(hf, path, subset, split)
     except (OSError, ValueError, KeyError) as error:

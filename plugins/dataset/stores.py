@@ -58,7 +58,7 @@ class Store:
 def failures() -> tuple[type[Exception], ...]:
     """What stores raise when something is not there or not allowed."""
     boto = sys.modules.get("botocore.exceptions")
-    return (OSError, ValueError, ImportError, *([boto.BotoCoreError] if boto else []))
+    return (OSError, ValueError, ImportError, *((boto.BotoCoreError, boto.ClientError) if boto else ()))
 
 
 def _told(error: Exception, path: str) -> str:

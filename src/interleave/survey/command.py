@@ -42,8 +42,10 @@ def data_command(arguments: Sequence[str]) -> int:
         if name == "pack":
             action.add_argument("--shard", type=_from(1), default=64, help="MiB of a shard (64)")
         action.add_argument("overrides", nargs="*", help="as for interleave train: dataset=..., modality=..., data....")
-    asked = parser.parse_args(arguments)
-    config = compose("train", asked.overrides)
+    asked, more = parser.parse_known_args(arguments)  # options may stand between overrides
+    if wrong := [text for text in more if text.startswith("-")]:
+        parser.error(f"interleave data {asked.action} has no option {wrong[0]}")
+    config = compose("train", [*asked.overrides, *more])
     with unfilled():  # adapters and a tokenizer are all that is needed of the model
         assembly = assemble(config)
     source = assembly.source(config)

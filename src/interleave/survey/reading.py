@@ -59,7 +59,7 @@ def samples(number: int) -> str:
 def wide() -> Console:
     """Standard output; in a file, tables need no terminal's width."""
     console = Console()
-    return console if console.is_terminal else Console(width=120)
+    return console if console.is_terminal else Console(width=160)
 
 
 class _Facts(TorchDataset[Facts | InputError]):
