@@ -56,6 +56,13 @@ def quickstart(session: nox.Session) -> None:
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """Twenty runs killed at random moments, each resumed to the same bits."""
+    install(session)
+    python(session, "-m", "pytest", "tests/slow", *session.posargs)
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel and train a few steps from it, in an empty folder, without the source tree."""
     install(session)
@@ -94,6 +101,7 @@ def bench(session: nox.Session) -> None:
     """Numbers on speed and memory."""
     install(session)
     python(session, "benchmarks/packing.py", *session.posargs)
+    python(session, "benchmarks/data.py")
     python(session, "benchmarks/importing.py")
 
 
