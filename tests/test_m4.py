@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import standin
 import yaml
-from conftest import small_config
+from conftest import ROOT, small_config
 from interleave_plugins.dataset.m4_sets import DOMAINS, TABLE, TASKS, set_of
 
 import interleave as il
@@ -183,3 +183,13 @@ def test_a_quarter_of_the_mixture_is_as_mixed_as_the_whole(release: Path) -> Non
     for domain, count in whole.items():
         assert seen[domain] / places == pytest.approx(count / loader.mixture.total, abs=0.08)
     assert len(list(islice(loader, 2))) == 2
+
+
+def test_the_page_on_data_has_every_data_set_and_option() -> None:
+    page = (ROOT / "docs/data.md").read_text()
+    for name, entry in TABLE.items():
+        (line,) = [text for text in page.splitlines() if f"| `{name}` |" in text]
+        assert f"| {entry.expected:,} |" in line
+        assert all(folder in line for folder in entry.folders)
+    for option in il.datasets.options("m4_instruct"):
+        assert f"`{option}`" in page, option

@@ -3,14 +3,18 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import rendered
 from hypothesis import given
 from hypothesis import strategies as st
 
 import interleave as il
-from interleave.build import Assembly
+from interleave.build import Assembly, assemble
+from interleave.compose import compose
+from interleave.loader import Budget, PackedLoader
 from interleave.placement import placed
+from interleave.source import Own, Source
 
 KINDS = {"I": "image", "M": "multipatch", "V": "video", "S": "scene3d", "D": "depth_map"}
 
@@ -138,3 +142,54 @@ def test_what_is_moved_still_renders(assembly: Assembly) -> None:
     (example,) = rendered(assembly, [placed(sample, "front")])
     assert len(example.slots) == 2 * 16
     assert "\nIs Image 1 like Image 2?" in assembly.model.llm.chat.decode(example.ids.tolist())
+
+
+class Shown(il.Dataset):
+    """Each sample asks about a picture in the middle of its text, and answers with its name and number."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __len__(self) -> int:
+        return 120
+
+    def __getitem__(self, index: int) -> il.Sample:
+        asked = ["What is ", il.Media("image", np.zeros((8, 8, 3), np.uint8)), "?"]
+        return il.Sample(
+            [il.Turn("user", asked), il.Turn("assistant", [f"<{self.name} {index}>"])], str(index), self.name
+        )
+
+
+OWN = {"mixed": Own(placement="mixed", front=0.3), "front": Own(placement="front")}
+
+
+def in_front(assembly: Assembly, seed: int, workers: int) -> dict[str, set[int]]:
+    """An epoch through a loader: which samples of each source had their picture in front."""
+    sets = {name: Shown(name) for name in ("plain", "mixed", "front")}
+    source = Source(sets, assembly.adapters, assembly.model.llm.chat, assembly.vision, own=OWN)
+    found: dict[str, set[int]] = {name: set() for name in sets}
+    seen: set[tuple[str, int]] = set()
+    for batch in PackedLoader(source, Budget(512, 1, 99, lookahead=1), seed, workers):
+        for number in range(1, int(batch.document.max()) + 1):
+            text = assembly.model.llm.chat.decode(batch.ids[batch.document == number].tolist())
+            name, index = text.split("<")[-1].split(">")[0].split()
+            seen.add((name, int(index)))
+            if "Image 1" in text:
+                found[name].add(int(index))
+        if len(seen) == 360:
+            return found
+    raise AssertionError("a loader is endless")
+
+
+def test_each_source_has_its_own_placement_the_same_in_every_run(assembly: Assembly) -> None:
+    first = in_front(assembly, 0, 0)
+    assert first["plain"] == set()
+    assert first["front"] == set(range(120))
+    assert len(first["mixed"]) / 120 == pytest.approx(0.3, abs=0.1)
+    assert in_front(assembly, 7, 2) == first, "another order and other processes choose the same samples"
+
+
+def test_the_command_line_sets_sources() -> None:
+    own = "data.sources={mini:{placement:mixed,front:0.3,weight:2}}"
+    config = compose("train", ["dataset=mini", "dataset.mini.scenes=2", own])
+    assert assemble(config).source(config).own == {"mini": Own(2.0, "mixed", 0.3)}

@@ -95,7 +95,7 @@ def test_shards_are_packed_into_the_store(
     node = {"name": "shards", "path": "s3://photos/packed", "parts": ["llava_json"], "cache": str(tmp_path / "cache")}
     assert rendered(il.datasets.build(node)) == rendered(plain)
     assert pack(tmp_path, "s3://photos/packed") == 2
-    assert "s3://photos/packed is not empty" in capsys.readouterr().err
+    assert "interleave: s3://photos/packed is not empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -2,16 +2,23 @@
 
 import importlib.util
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from conftest import small_config
 from videos import FRAMES, number_of, rotate, write_sound, write_video
 
 import interleave as il
 from interleave import readers, video
+from interleave.build import assemble
+from interleave.ledger import Ledger
+from interleave.loader import Budget, PackedLoader
 from interleave.readers import READERS
+from interleave.source import Source
 from interleave.video import choose, within
 
 
@@ -137,8 +144,9 @@ def test_a_reader_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @every_reader
 def test_files_that_are_no_videos(reader: str, tmp_path: Path) -> None:
-    with pytest.raises(il.BadSample, match="has no video stream"):
+    with pytest.raises(il.BadSample, match="has no video stream") as bad:
         il.load_frames(write_sound(tmp_path / "sound.wav"), 4, reader)
+    assert bad.value.reason == "no video stream"
     for content in (b"", b"text", bytes(range(256)) * 20):
         (tmp_path / "x.mp4").write_bytes(content)
         with pytest.raises(il.BadSample) as bad:
@@ -227,3 +235,95 @@ def test_real_clips(reader: str, name: str, shared: Path) -> None:
 def test_a_real_broken_clip(reader: str, shared: Path) -> None:
     with pytest.raises(il.BadSample):
         il.load_frames(shared / "media" / "broken.mp4", 6, reader)
+
+
+def write_without_frames(path: Path) -> Path:
+    """A container with a video stream, and nothing in it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        container.start_encoding()
+    return path
+
+
+@every_reader
+def test_a_stream_of_no_length(reader: str, tmp_path: Path) -> None:
+    with pytest.raises(il.BadSample) as bad:
+        il.load_frames(write_without_frames(tmp_path / "a.mp4"), 4, reader)
+    assert bad.value.reason in ("broken video", "no video stream")
+
+
+@every_reader
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_a_file_cut_in_its_frames(reader: str, kept: float, tmp_path: Path) -> None:
+    """Its index stands in front, as in what is made for the web, so that it opens."""
+    path = write_video(tmp_path / "a.mp4", frames=60, group=5)
+    with av.open(str(path)) as whole, av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": "faststart"}) as front:
+        stream = front.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(whole.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                front.mux(packet)
+    data = (tmp_path / "b.mp4").read_bytes()
+    begins = data.index(b"mdat")
+    assert outcome(data, reader) == "frames"
+    cut = data[: begins + int(kept * (len(data) - begins))]
+    assert outcome(cut, reader) in ("truncated video", "broken video")
+
+
+def conversation(name: str, *videos: Any) -> il.Sample:
+    asked = [part for path in videos for part in (il.Media("video", path), "and")]
+    return il.Sample([il.Turn("user", asked), il.Turn("assistant", [name])], name, "clips")
+
+
+class Clips(il.Dataset):
+    """Two good samples, one of them with two videos, and one of each kind of bad file."""
+
+    def __init__(self, folder: Path) -> None:
+        good = write_video(folder / "good.mp4")
+        (folder / "empty.mp4").write_bytes(b"")
+        (folder / "corrupt.mp4").write_bytes(bytes(range(256)) * 40)
+        (folder / "cut.mp4").write_bytes(good.read_bytes()[:-400])
+        bad = [folder / "empty.mp4", folder / "corrupt.mp4", folder / "cut.mp4", write_sound(folder / "sound.wav"),
+               folder / "hangs.mp4", folder / "gone.mp4"]  # fmt: skip
+        (folder / "hangs.mp4").write_bytes(good.read_bytes())
+        rate = write_video(folder / "rate.mp4", frames=8, stamps=[0, 10, 20, 30, 200, 210, 400, 410])
+        turned = rotate(write_video(folder / "turned.mp4"))
+        self.samples = [conversation("one", good), conversation("two", rate, turned)]
+        self.samples += [conversation(path.stem, path) for path in bad]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> il.Sample:
+        return self.samples[index]
+
+    def id(self, index: int) -> str:
+        return self.samples[index].id
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_file_ends_a_run_or_a_worker(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = readers.PyAV.get
+
+    def hanging(self: Any, chosen: Any) -> Any:
+        if "hangs" in self.name:
+            time.sleep(60)
+        return real(self, chosen)
+
+    monkeypatch.setattr(readers.PyAV, "get", hanging)  # forked workers have it, too
+    nodes = small_config()
+    nodes["modality"]["video"] |= {"timeout": 3, "reader": "pyav"}
+    assembly, ledger = assemble(nodes), Ledger()
+    source = Source({"clips": Clips(tmp_path)}, assembly.adapters, assembly.model.llm.chat, assembly.vision)
+    loader = PackedLoader(source, Budget(120, 1, 16, lookahead=1), 0, workers, ledger=ledger)
+    started, text = time.monotonic(), ""
+    for batch in islice(loader, 30):
+        text += assembly.model.llm.chat.decode(batch.labels[batch.labels >= 0].tolist())
+        if len(ledger.entries) == 6 and "one" in text and "two" in text:
+            break
+    assert time.monotonic() - started < 55, "the reader slept for 60 s"
+    assert {(e.id, e.reason) for e in ledger.entries} == {
+        ("empty", "broken video"), ("corrupt", "broken video"), ("cut", "broken video"), ("sound", "no video stream"),
+        ("hangs", "timeout"), ("gone", "missing file"),
+    }  # fmt: skip

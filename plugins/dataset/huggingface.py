@@ -68,6 +68,8 @@ def read_table(path: str, subset: str | None, split: str) -> Any:
     hf.logging.set_verbosity(logging.CRITICAL)  # what is wrong is said once, below
     try:
         table = _opened(hf, path, subset, split)
+    except InputError:  # a ValueError, too
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} cannot be read as a data set: {' '.join(str(error).split())[:300]}") from None
     for name, feature in table.features.items():

@@ -101,6 +101,8 @@ class PyAV:
                 stream = container.streams.video[0]
                 stream.thread_type = "AUTO"
                 yield container, stream
+        except BadSample:  # a ValueError, too
+            raise
         except (av.FFmpegError, OSError, ValueError) as error:
             raise BadSample("broken video", f"{self.name} cannot be decoded: {_line(error)}") from None
 

@@ -52,6 +52,8 @@ def _copied(source: Source, out: str, limit: int | None, workers: int, megabytes
         with tempfile.TemporaryDirectory() as folder:
             lost = _pack(source, Path(folder), limit, workers, megabytes)
             store.put(f"{folder}/", inside, recursive=True)
+    except InputError:  # a ValueError, too
+        raise
     except failures as error:
         raise InputError(f"{out} cannot be written: {' '.join(str(error).split())}") from None
     return lost
