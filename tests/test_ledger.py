@@ -1,11 +1,16 @@
 """What is written down of samples that were not used as they stand in the data."""
 
 import json
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
 
 import interleave as il
+from interleave.data import DataTotals
 from interleave.ledger import Entry, Ledger, read_quarantine
 from interleave.types import Note
 
@@ -103,3 +108,29 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
         (tmp_path / "x").write_text(text)
         with pytest.raises(il.InputError, match="is no ledger"):
             read_quarantine(tmp_path / "x")
+
+
+def totals(ledger: Ledger, merged: Ledger) -> dict[str, float]:
+    """What is logged after a batch of which three quarters are real."""
+    logged: dict[str, float] = {}
+    data = SimpleNamespace(train=SimpleNamespace(ledger=ledger), ledger=lambda: merged)
+    module: Any = SimpleNamespace(device=torch.device("cpu"), log_dict=logged.update)
+    batch: Any = SimpleNamespace(document=torch.tensor([[1, 1, 2, 0]]), pixels=torch.zeros(6, 3, 2, 2))
+    trainer: Any = SimpleNamespace(datamodule=data)
+    DataTotals().on_train_batch_end(trainer, module, None, batch, 0)
+    return logged
+
+
+def test_what_is_logged_is_of_all_ranks_and_held_against_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, merged = Ledger(max_bad=3), Ledger(max_bad=3)
+    for e in (entry(1), entry(2), entry(3, "repaired")):
+        ledger.add(e)
+        merged.add(e)
+    one = {"data/lost": 2, "data/repaired": 1, "data/shortened": 0, "data/real_tokens": 0.75, "data/views": 6}
+    assert totals(ledger, merged) == one
+    monkeypatch.setattr("interleave.parallel.total", lambda value: 2 * value)  # another rank with the same
+    assert totals(ledger, merged) == {**one, "data/lost": 4, "data/repaired": 2}, "they met the same two samples"
+    merged.restore([*merged.state(9), *({**merged.state(1)[0], "index": i} for i in (8, 9))])
+    assert merged.counts == Counter(lost=4, repaired=1)
+    with pytest.raises(il.InputError, match=r"4 of 0 samples cannot be used, and data\.max_bad is 3"):
+        totals(ledger, merged)
