@@ -147,6 +147,9 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     missing = sorted(str(key) for key in config if OmegaConf.is_missing(config, key))
     if missing:
         raise InputError(f"{missing[0]}=... is missing; it has no default")
+    for key in config.get("needs", ()):
+        if OmegaConf.select(config, key) is None:
+            raise InputError(f"{key}=... is missing; the experiment needs it")
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
     return {str(k): v for k, v in container.items()} | {g: _chosen(g, container.get(g) or {}) for g in LISTS}
