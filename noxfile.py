@@ -103,6 +103,7 @@ def bench(session: nox.Session) -> None:
     python(session, "benchmarks/packing.py", *session.posargs)
     python(session, "benchmarks/data.py")
     python(session, "benchmarks/importing.py")
+    python(session, "benchmarks/evaluation.py")
 
 
 @nox.session

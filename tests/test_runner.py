@@ -255,8 +255,7 @@ def test_a_torn_line_is_dropped_and_its_batch_asked_again(batches: int, lm: LM, 
 
 def test_shares_are_whole_and_apart(lm: LM, tmp_path: Path) -> None:
     made = evaluation(lm, Pictures(tmp_path / "media", files=7, questions=3), tmp_path / "out")
-    jobs = made.jobs({})
-    shares = [[i for job in jobs[rank::3] for i in job.items] for rank in range(3)]
+    shares = [[i for job in made.share({}, rank, 3) for i in job.items] for rank in range(3)]
     assert sorted(i for share in shares for i in share) == list(range(21))
 
 

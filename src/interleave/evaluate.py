@@ -104,11 +104,11 @@ class Evaluation:
             self.journal.open(anew)
         if world > 1:
             parallel.meet()
-        left = [job for job in self.jobs(self.journal.kept()) if len(job.done) < len(job.items)]
+        mine = self.share(self.journal.kept(), rank, world)
         if world > 1:
             parallel.meet()  # nobody writes before all have read
         try:
-            self._run(lm, left[rank::world], rank)
+            self._run(lm, mine, rank)
         except KeyboardInterrupt:
             kept = f"{self.out} keeps {len(self.journal.kept())} items"
             Console(stderr=True).print(f"stopped; {kept}, and the same command goes on from there", soft_wrap=True)
@@ -116,7 +116,12 @@ class Evaluation:
         if world > 1:
             parallel.meet()
 
-    def jobs(self, kept: Kept) -> list[Job]:
+    def share(self, kept: Kept, rank: int, world: int) -> list[Job]:
+        """A rank's part of the windows in which something is left to ask."""
+        left = [job for job in self._jobs(kept) if len(job.done) < len(job.items)]
+        return left[rank::world]
+
+    def _jobs(self, kept: Kept) -> list[Job]:
         """Every window in the order of asking."""
         jobs = []
         for name, task in self.tasks.items():
@@ -181,7 +186,9 @@ class Evaluation:
         path = self.out / "results.json"
         content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         same = content.get("mark") == self.model
-        found: dict[str, Any] = {key: content.get(key, {}) if same else {} for key in ("results", "audit", "judge", "tasks")}
+        found: dict[str, Any] = {
+            key: content.get(key, {}) if same else {} for key in ("results", "audit", "judge", "tasks")
+        }
         return {**found, "results": {n: r for n, r in found["results"].items() if n not in self.tasks}}
 
     def _judges(self, judge: Judge | None) -> dict[str, Any]:
