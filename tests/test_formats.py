@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from conftest import small_config
 from PIL import Image
 from videos import write_video
@@ -192,3 +193,23 @@ def test_archives_of_captions(tmp_path: Path) -> None:
         il.datasets.build({"name": "webdataset", "path": f"{tmp_path}/b.tar"})
     with pytest.raises(il.InputError, match="no file fits"):
         il.datasets.build({"name": "webdataset", "path": f"{tmp_path}/z*.tar"})
+
+
+def test_records_of_the_benchmark_are_read(tmp_path: Path, shared: Path) -> None:
+    """The published form, with the keys that training data does not have; choices may be null."""
+    record = yaml.safe_load((shared / "reference" / "interleave_bench.yaml").read_text())["sample"]
+    assert record["choice_list"] is None
+    for path, colour in zip(record["image"], COLOURS, strict=False):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(png(colour))
+    chosen = {**record, "sample_id": "b", "choice_list": ["mountains", "sea"],
+              "metadata": {**record["metadata"], "question_type": "multi-choice"}}  # fmt: skip
+    (tmp_path / "bench.json").write_text(json.dumps([record, chosen]))
+    dataset = il.datasets.build({"name": "llava_json", "path": str(tmp_path / "bench.json"), "media": str(tmp_path)})
+    assert [dataset.id(i) for i in range(2)] == ["1", "b"]
+    sample = dataset[0]
+    assert isinstance(sample, il.Sample)
+    assert (sample.source, [turn.role for turn in sample.turns]) == ("MagicBrush", ["user", "assistant"])
+    shown = [part.data.name for part in sample.turns[0].content if isinstance(part, il.Media)]
+    assert shown == ["1.jpg", "2.jpg"]
+    assert len(rendered(dataset)) == 2

@@ -77,7 +77,7 @@ class Part(Dataset):
         try:
             self.items = StreamingDataset(path, cache_dir=cache, shuffle=False, storage_options=dict(storage))
             self.total = len(self.items)
-        except (*failures(), RuntimeError) as error:
+        except failures(RuntimeError) as error:
             raise InputError(f"{path} cannot be read as shards: {' '.join(str(error).split())[:300]}") from None
         self.path = path
         self.runs = [end - start for start, end in self.items.region_of_interest]
@@ -88,7 +88,7 @@ class Part(Dataset):
     def __getitem__(self, index: int) -> Sample:
         try:
             item = self.items[index]
-        except (*failures(), RuntimeError) as error:
+        except failures(RuntimeError) as error:
             told = " ".join(str(error).split())[:200]
             raise BadSample("unreadable shard", f"item {index} of {self.path} cannot be read: {told}") from None
         record, media = json.loads(item["record"]), item["media"].numpy().tobytes()

@@ -55,10 +55,10 @@ class Store:
         return {**vars(self), "_opened": None}
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """What stores raise when something is not there or not allowed."""
+def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What stores raise when something is not there or not allowed, and ``more``."""
     boto = sys.modules.get("botocore.exceptions")
-    return (OSError, ValueError, ImportError, *((boto.BotoCoreError, boto.ClientError) if boto else ()))
+    return (OSError, ValueError, ImportError, *more, *((boto.BotoCoreError, boto.ClientError) if boto else ()))
 
 
 def _told(error: Exception, path: str) -> str:

@@ -84,7 +84,7 @@ class WebDataset(Dataset):
                     if member.isfile():
                         key = str(path.with_name(name))
                         found.setdefault(key, []).append((extension, member.offset_data, member.size))
-        except (tarfile.TarError, *failures()) as error:
+        except failures(tarfile.TarError) as error:
             told = " ".join(str(error).split())
             raise InputError(f"{archive} is no tar archive that can be read, compressed or cut: {told}") from None
         return found
