@@ -1,0 +1,141 @@
+"""Contracts of what asks a model, and of what grades its replies."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from ..sample import Sample
+from ..types import InputError
+
+
+class Scored(NamedTuple):
+    """An item of a task that was asked and scored."""
+
+    record: Mapping[str, Any]
+    reply: str
+    scores: Mapping[str, float]
+
+
+class Task(ABC):
+    """Questions with a score."""
+
+    version: str = "1"
+    """Changes with the prompt, the items or the metric: numbers of two versions are not to be compared."""
+    generation: Mapping[str, Any] = {"max_new_tokens": 64}
+    """How replies are made, in the terms of Transformers' ``generate``."""
+    best: Mapping[str, float] = {}
+    """The most that a metric can be, where that is not 1."""
+    expected: int | None = None
+    """How many items there should be, where that is known."""
+
+    @abstractmethod
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """The items, as the files hold them."""
+
+    @abstractmethod
+    def sample(self, record: Mapping[str, Any]) -> Sample:
+        """What is asked: a conversation that ends before the assistant's reply. Raises BadSample."""
+
+    @abstractmethod
+    def answer(self, record: Mapping[str, Any]) -> str:
+        """The truth."""
+
+    @abstractmethod
+    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+        """Metrics of one reply; the first is the one that tables show."""
+
+    def total(self, scored: Sequence[Scored]) -> dict[str, float]:
+        """Metrics of some items together: the mean of each metric, where a task does not say otherwise."""
+        return {metric: fmean(item.scores[metric] for item in scored) for metric in scored[0].scores}
+
+    def group(self, record: Mapping[str, Any]) -> str:
+        """Which row of the table it counts for; ``a/b`` counts for row ``a``, too."""
+        return "all"
+
+    def condition(self, record: Mapping[str, Any]) -> str:
+        """Which column of the table it counts for: how the item was changed before it was asked."""
+        return "as it is"
+
+    def chance(self, record: Mapping[str, Any]) -> float | None:
+        """What a guess scores, where that is known."""
+        return None
+
+    def unit(self, record: Mapping[str, Any]) -> str | None:
+        """What is drawn as a whole for the interval of a total of its own, such as the questions about one picture;
+        None where each item stands for itself."""
+        return None
+
+    def released(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Fields of the item's line in a result file of the benchmark's released form, where there is one."""
+        return None
+
+
+Messages = list[dict[str, str]]
+"""A conversation with a judge: ``{"role": "system" or "user", "content": text}``."""
+
+
+class JudgedTask(Task):
+    """Questions whose replies another language model grades."""
+
+    def together(
+        self, asked: Sequence[tuple[Mapping[str, Any], str]]
+    ) -> Sequence[tuple[Mapping[str, Any], str] | None]:
+        """Records and replies -> what ``judge`` is called with for each of them, in their order.
+
+        Where a reply is judged beside that to another item, its record gets that, too; None where the other is missing.
+        """
+        return asked
+
+    @abstractmethod
+    def judge(self, record: Mapping[str, Any], reply: str) -> Messages:
+        """What the judge is asked about a reply."""
+
+    @abstractmethod
+    def judgement(self, text: str) -> dict[str, float] | None:
+        """What the judge said -> metrics; None where it did not keep to the form."""
+
+    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+        """Raises InputError: only a judge knows."""
+        raise InputError(f"{type(self).__name__} is graded by a judge; choose one with judge=openai or judge=local")
+
+
+class Judge(ABC):
+    """A language model that grades replies."""
+
+    asks: bool = True
+    """False for one that nobody stands behind: what it would be asked is counted, and nothing graded."""
+    batch: int = 1
+    """Conversations that ``ask_batch`` takes at once."""
+    workers: int = 1
+    """Threads that may ask at the same time."""
+    max_tokens: int = 256
+    """The most that an answer has."""
+    prices: tuple[float | None, float | None] = (None, None)
+    """Of a million tokens in and of a million out; None where nobody said."""
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """What its answers depend on, as plain values and without secrets: the cache tells judges apart by it."""
+
+    @abstractmethod
+    def ask(self, messages: Messages, attempt: int) -> str:
+        """What it says. attempt: 0, or how often a malformed answer was asked for again.
+
+        Raises BadSample where this conversation cannot be answered, InputError where none can.
+        """
+
+    def ask_batch(self, conversations: Sequence[Messages], attempt: int) -> list[str]:
+        """As ``ask``; BadSample where one of them cannot be answered, which is then asked for alone."""
+        return [self.ask(messages, attempt) for messages in conversations]
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, for estimates: a quarter of its characters, where a judge has no tokenizer at hand."""
+        return -(-len(text) // 4)
+
+    def used(self) -> str:
+        """What it has used so far, in words, where it counts that."""
+        return ""
+
+    def close(self) -> None:  # noqa: B027 -- most judges wait for nothing
+        """Give up waiting: nothing more is asked, because the run ends early. May be called from another thread."""
