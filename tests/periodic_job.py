@@ -27,7 +27,7 @@ STEPS = 6
 
 
 class Shades(il.Task):
-    """Sampled replies, so that random numbers are drawn; one picture cannot be read."""
+    """Draws random numbers, for replies and by itself; one picture cannot be read."""
 
     generation: Mapping[str, Any] = {"max_new_tokens": 4, "temperature": 1.0}
 
@@ -45,6 +45,7 @@ class Shades(il.Task):
         return "grey"
 
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+        torch.rand(())
         return {"length": float(len(reply))}
 
 

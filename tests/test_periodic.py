@@ -111,7 +111,7 @@ def test_a_run_with_tasks_in_between(tmp_path: Path) -> None:
 def test_mistakes(assembly: Assembly, tmp_path: Path, capsys: Any) -> None:
     with pytest.raises(il.InputError, match=r"evaluate.tasks names 'shadse'; chosen are task=\[shades\]"):
         PeriodicEvaluation(Period(every=1, tasks=["shadse"]), {"shades": Shades()}, assembly)
-    with pytest.raises(il.InputError, match="evaluate.every is 1, but no task is chosen"):
+    with pytest.raises(il.InputError, match=r"evaluate.every is 1, but no task is chosen"):
         PeriodicEvaluation(Period(every=1), {}, assembly)
     assert main(["train", "evaluate.every=0", f"dataset.mini.root={tmp_path}", "dataset.mini.scenes=4"]) == 2
     assert "evaluate is {" in capsys.readouterr().err

@@ -26,8 +26,8 @@ Size = tuple[int, int]
 class Settings:
     """How items are asked. batch: at most so many at once. tokens: of the padded prompts of a batch. prompt_tokens: of
     one prompt; None takes what the language model's context leaves beside the reply. workers: threads that open media.
-    generation: in place of what the task says. placement: where visuals stand, as the task has them or all in front of the
-    text, which then refers to them.
+    generation: in place of what the task says. placement: where visuals stand, as the task has them or all in front of
+    the text, which then refers to them.
     """
 
     batch: int = 64
@@ -113,7 +113,8 @@ class Runner:
             if all(index in job.done for index in batch):
                 continue
             began = time.perf_counter()
-            again = {i: self._item(job, i, _sample(job, i, self.settings.placement), limit) for i in batch if i not in items}
+            missing = {i: _sample(job, i, self.settings.placement) for i in batch if i not in items}
+            again = {i: self._item(job, i, sample, limit) for i, sample in missing.items()}
             # an interrupted batch: only the same batch gives, to the last bit, the same replies
             items |= {i: made for i, made in again.items() if isinstance(made, _Item)}
             replies = self._batch(job, [items.pop(index) for index in batch if index in items], options)
