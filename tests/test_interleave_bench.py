@@ -230,3 +230,19 @@ def test_items_without_a_truth_are_left_out_with_a_reason(tmp_path: Path) -> Non
     with pytest.raises(il.BadSample, match="no true answer"):
         task.sample(record)
     assert (task.released(record) or {})["gt_response"] == "", "which the runner asks for before it looks at errors"
+
+
+def test_later_turns_stand_after_the_models_own_replies_or_the_true_ones(tmp_path: Path) -> None:
+    bench_files.write(tmp_path, 1)
+    own, true = build(tmp_path, "dialogue_3d"), build(tmp_path, "dialogue_3d", history="true")
+    records = own.records()
+    assert [own.after(record) for record in records] == [None, 0, 1]
+    assert [true.after(record) for record in true.records()] == [None, None, None]
+    last = own.continued(records[2], ["first said", "<image> said"])
+    spoken = [
+        "".join(p for p in t.content if isinstance(p, str)) for t in own.sample(last).turns if t.role == "assistant"
+    ]
+    assert spoken == ["first said", "image said"]
+    assert own.answer(last) == own.answer(records[2]), "the truth stays what it is"
+    assert len(own.sample(own.continued(records[1], [""])).turns) == 3, "a model may have said nothing"
+    assert own.version != true.version

@@ -435,3 +435,64 @@ def test_visuals_may_stand_in_front_when_asked(lm: LM, tmp_path: Path) -> None:
         (line,) = (tmp_path / placement / "replies.jsonl").read_text().splitlines()
         prompts.append(json.loads(line)["prompt"])
     assert prompts == ["from <image> to <image>?", "<image>\n<image>\nfrom Image 1 to Image 2?"]
+
+
+class Dialogues(il.Task):
+    """Two dialogues of three questions, each after the model's replies to those before it."""
+
+    generation: Mapping[str, Any] = {"max_new_tokens": 4}
+
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        return [
+            {"id": f"{d}/{k}", "said": [], "before": 3 * d + k - 1 if k else None} for d in range(2) for k in range(3)
+        ]
+
+    def after(self, record: Mapping[str, Any]) -> int | None:
+        before: int | None = record["before"]
+        return before
+
+    def continued(self, record: Mapping[str, Any], replies: Sequence[str]) -> Mapping[str, Any]:
+        return {**record, "said": list(replies)}
+
+    def sample(self, record: Mapping[str, Any]) -> il.Sample:
+        picture = il.Media("image", np.full((8, 8, 3), 100 * int(record["id"][0]), np.uint8))
+        turns = [il.Turn("user", [picture, "look"])]
+        for said in record["said"]:
+            turns += [il.Turn("assistant", [said]), il.Turn("user", ["and?"])]
+        return il.Sample(turns, record["id"], "dialogues")
+
+    def answer(self, record: Mapping[str, Any]) -> str:
+        return "a"
+
+    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+        return {"accuracy": 1.0}
+
+
+def test_a_question_goes_on_from_the_models_own_replies(
+    lm: LM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    see = lm.model.see
+    monkeypatch.setattr(lm.model, "see", lambda pixels: seen.append(len(pixels)) or see(pixels))
+    evaluate(lm, {"dialogues": Dialogues()}, tmp_path, Settings(batch=2))
+    lines = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
+    assert len(lines) == 6
+    assert sum(seen) == 2, "the pictures of a dialogue are encoded once, however many questions it has"
+    for first, second, third in (lines[:3], lines[3:]):
+        assert second["prompt"] == f"user: <image>look\nassistant: {first['reply']}\nuser: and?"
+        assert third["prompt"] == second["prompt"] + f"\nassistant: {second['reply']}\nuser: and?"
+        assert first["reply"] == lm.reply([Dialogues().sample({"id": first["id"], "said": []})], max_new_tokens=4)[0]
+
+
+def test_dialogues_go_on_where_they_were_left(lm: LM, tmp_path: Path) -> None:
+    evaluate(lm, {"dialogues": Dialogues()}, tmp_path, Settings(batch=2))
+    whole = (tmp_path / REPLIES).read_text()
+    for kept in (1, 3, 4):
+        lines = sorted(whole.splitlines(keepends=True), key=lambda line: json.loads(line)["id"].split("/")[::-1])
+        (tmp_path / REPLIES).write_text("".join(lines[:kept]))
+        again = Evaluation({"dialogues": Dialogues()}, tmp_path, "same", Settings(batch=2))
+        asked = json.loads((tmp_path / ASKED).read_text())
+        (tmp_path / ASKED).write_text(json.dumps({**asked, "model": "same"}))
+        again.ask(lambda: lm, ranks=(0, 1))
+        again.finish(None, {})
+        assert (tmp_path / REPLIES).read_text() == whole

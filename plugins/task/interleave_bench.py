@@ -35,8 +35,8 @@ class InterleaveBench(Task):
 
     root: the folder with the JSON files and the folders Split1 and Split2. prompt: ``published`` puts a line break
     after each picture, as the released evaluation asks, ``plain`` asks what the data says. extra_prompt: text before
-    each question; empty as published. turns: of a dialogue, ``all`` are asked, each after the true replies to the
-    earlier ones, or only the ``first``; the released evaluation asks all, after the model's own replies. single,
+    each question; empty as published. turns: of a dialogue, ``all`` are asked, or only the ``first``. history: what
+    stands before a later turn, the model's ``own`` replies, as in the released evaluation, or the ``true`` ones. single,
     several: which modality takes the picture of a record with one, and each picture of a record with several; as
     published no picture is cut into tiles.
     """
@@ -51,12 +51,15 @@ class InterleaveBench(Task):
         prompt: Literal["published", "plain"] = "published",
         extra_prompt: str = "",
         turns: Literal["all", "first"] = "all",
+        history: Literal["own", "true"] = "own",
         single: str = "image",
         several: str = "image",
     ) -> None:
         self.root, self.prompt, self.extra_prompt, self.turns = Path(root), prompt, extra_prompt, turns
+        self.history = history
         self.kinds = {"single": single, "several": several}
-        self.version = "1" if (prompt, extra_prompt) == ("published", "") else f"1 {prompt} {extra_prompt}".strip()
+        changed = [prompt] * (prompt != "published") + [extra_prompt] * bool(extra_prompt)
+        self.version = " ".join(["2", *changed, *["true history"] * (history == "true")])
         self.items, self.types, rows = _items(self.root, self.parts, turns)
         known = released_rows(self.parts)
         self.expected = None if known is None else known + len(self.items) - rows  # further turns are no rows
@@ -74,6 +77,15 @@ class InterleaveBench(Task):
             images = images[: sum(str(turn.get("value")).count(PICTURE) for turn in asked)]
         shown = {**record, "image": images, "conversations": [self._asked(turn) for turn in asked]}
         return Sample.from_llava(shown, self.root, self.kinds, reply=True)
+
+    def after(self, record: Mapping[str, Any]) -> int | None:
+        return record["before"] if self.history == "own" else None  # type: ignore[no-any-return]
+
+    def continued(self, record: Mapping[str, Any], replies: Sequence[str]) -> Mapping[str, Any]:
+        turns = list(record["conversations"])
+        for k, reply in enumerate(replies):  # what a model writes is no place for a picture
+            turns[2 * k + 1] = {**turns[2 * k + 1], "value": reply.replace(PICTURE, "image")}
+        return {**record, "conversations": turns}
 
     def _asked(self, turn: Mapping[str, Any]) -> Mapping[str, Any]:
         if turn.get("from") != "human" or not isinstance(turn.get("value"), str):
@@ -148,7 +160,11 @@ def _items(root: Path, parts: Sequence[str], turns: str) -> tuple[list[dict[str,
             seen[name] += 1  # nothing says that released numbers occur once
             name += f"#{seen[name]}" if seen[name] > 1 else ""
             questions = max(1, len(record["conversations"]) // 2) if turns == "all" else 1
-            items += [{**record, "id": f"{name}/{k}" if k else name, "turn": k} for k in range(questions)]
+            start = len(items)
+            items += [
+                {**record, "id": f"{name}/{k}" if k else name, "turn": k, "before": start + k - 1 if k else None}
+                for k in range(questions)
+            ]
         for dataset, count in (+unknown).items():
             logging.warning(
                 "%s: %d records of %r are left out; the benchmark has no such data set", path, count, dataset

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -104,43 +105,48 @@ class Evaluation:
             self.journal.open(anew)
         if world > 1:
             parallel.meet()
-        mine = self.share(self.journal.kept(), rank, world)
-        if world > 1:
-            parallel.meet()  # nobody writes before all have read
+        runner = cache(lambda: Runner(lm(), self.settings))
         try:
-            self._run(lm, mine, rank)
+            for turn in range(1 + max(len(item.before) for items in self.outlines.values() for item in items)):
+                mine = self.share(self.journal.kept(), rank, world, turn)
+                if world > 1:
+                    parallel.meet()  # nobody writes before all have read
+                self._run(runner, mine, rank)
+                if world > 1:
+                    parallel.meet()
         except KeyboardInterrupt:
             kept = f"{self.out} keeps {len(self.journal.kept())} items"
             Console(stderr=True).print(f"stopped; {kept}, and the same command goes on from there", soft_wrap=True)
             raise
-        if world > 1:
-            parallel.meet()
 
-    def share(self, kept: Kept, rank: int, world: int) -> list[Job]:
-        """A rank's part of the windows in which something is left to ask."""
-        left = [job for job in self._jobs(kept) if len(job.done) < len(job.items)]
+    def share(self, kept: Kept, rank: int, world: int, turn: int = 0) -> list[Job]:
+        """A rank's part of the windows in which something is left to ask. turn: items that go on from so many others."""
+        left = [job for job in self._jobs(kept, turn) if len(job.done) < len(job.items)]
         return left[rank::world]
 
-    def _jobs(self, kept: Kept) -> list[Job]:
-        """Every window in the order of asking."""
+    def _jobs(self, kept: Kept, turn: int) -> list[Job]:
+        """Every window of a turn in the order of asking."""
         jobs = []
         for name, task in self.tasks.items():
-            records = task.records()
+            records = list(task.records())
             sizes = {i: (r.prompt_tokens, r.views) for (n, i), (r, _) in kept.items() if n == name and not r.error}
-            for items in windows(self.outlines[name], self.settings.batch):
+            chosen = [item for item in self.outlines[name] if len(item.before) == turn]
+            for item in chosen if turn else ():
+                replies = [kept[name, place][0].reply or "" for place in item.before]
+                records[item.index] = task.continued(records[item.index], replies)
+            for items in windows(chosen, self.settings.batch):
                 done = {i: sizes[i] for i in items if i in sizes}
                 jobs.append(Job(name, task, records, items, done))
         return jobs
 
-    def _run(self, lm: Callable[[], LM], left: Sequence[Job], rank: int) -> None:
+    def _run(self, runner: Callable[[], Runner], left: Sequence[Job], rank: int) -> None:
         if not left:
             return
         cost = {name: {item.index: sum(item.cost) + 1 for item in items} for name, items in self.outlines.items()}
         total = sum(cost[job.name][i] for job in left for i in job.items if i not in job.done)
-        runner = Runner(lm(), self.settings)
         with _progress(hidden=rank > 0) as progress:
             bar, count = progress.add_task("", total=total, said=""), 0
-            for asked in runner.run(left):
+            for asked in runner().run(left):
                 self.journal.append(rank, asked.replies, asked.seconds)
                 count += len(asked.replies)
                 last = asked.replies[-1].task

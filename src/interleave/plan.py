@@ -1,7 +1,7 @@
 """In which order items are asked, and which go together: decided before any media is opened, the same on every rank."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .interfaces import Task
@@ -18,7 +18,8 @@ WINDOWS = 16
 
 @dataclass(frozen=True)
 class Outline:
-    """An item as far as it is known without opening its media. cost: (pieces of media, characters).
+    """An item as far as it is known without opening its media. cost: (pieces of media, characters). before: the items
+    whose replies it goes on from, the first one first.
 
     mark: changes with what is asked.
     """
@@ -27,11 +28,23 @@ class Outline:
     cost: tuple[int, int]
     media: tuple[str, ...]
     mark: str
+    before: tuple[int, ...] = ()
 
 
 def outlines(task: Task, placement: Placement = "interleaved") -> list[Outline]:
     """Of every record; one that cannot be asked costs nothing. placement: of the visuals, when asked."""
-    return [_outline(task, index, record, placement) for index, record in enumerate(task.records())]
+    records = task.records()
+    after = [task.after(record) for record in records]
+    return [replace(_outline(task, i, record, placement), before=_before(i, after)) for i, record in enumerate(records)]
+
+
+def _before(index: int, after: Sequence[int | None]) -> tuple[int, ...]:
+    found: list[int] = []
+    place = after[index]
+    while place is not None:
+        found.append(place)
+        place = after[place]
+    return tuple(reversed(found))
 
 
 def _outline(task: Task, index: int, record: Mapping[str, Any], placement: Placement) -> Outline:

@@ -76,11 +76,11 @@ class Runner:
 
     def __init__(self, lm: LM, settings: Settings) -> None:
         self.lm, self.settings = lm, settings
-        self.prepared = Prepared(lm.adapters, settings.workers)
         self.features = Features(lm.model)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Asked]:
         """First what cannot be asked, then the replies of each batch. Closing the iterator ends the threads."""
+        self.prepared = Prepared(self.lm.adapters, self.settings.workers)
         try:
             ahead = _samples(jobs[0], self.settings.placement) if jobs else {}
             for i, job in enumerate(jobs):

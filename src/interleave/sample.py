@@ -203,5 +203,5 @@ def _check(turns: Sequence[Turn], reply: bool) -> None:
         raise BadSample("turn order", f"turns go {', '.join(roles)}; they must alternate and begin with the user")
     if not reply and roles[-1] != "assistant":
         raise BadSample("no answer", "the conversation ends without an answer")
-    if any(t.role == "assistant" and not "".join(x for x in t.content if isinstance(x, str)).strip() for t in turns):
+    if not reply and any(t.role == "assistant" and not "".join(x for x in t.content if isinstance(x, str)).strip() for t in turns):
         raise BadSample("empty answer", "an answer is empty")

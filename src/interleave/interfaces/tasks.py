@@ -45,6 +45,14 @@ class Task(ABC):
     def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
         """Metrics of one reply; the first is the one that tables show."""
 
+    def after(self, record: Mapping[str, Any]) -> int | None:
+        """The number of the item whose reply the question goes on from; None where it stands alone."""
+        return None
+
+    def continued(self, record: Mapping[str, Any], replies: Sequence[str]) -> Mapping[str, Any]:
+        """The record as it is asked after what the model said to the items before it, the first of them first."""
+        return record
+
     def total(self, scored: Sequence[Scored]) -> dict[str, float]:
         """Metrics of some items together: the mean of each metric, where a task does not say otherwise."""
         return {metric: fmean(item.scores[metric] for item in scored) for metric in scored[0].scores}
