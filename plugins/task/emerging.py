@@ -15,9 +15,9 @@ DEMOS = files("interleave_plugins.task") / "emerging_demos.yaml"
 
 @tasks.register("emerging")
 class Emerging(Task):
-    """Ten demonstrations of section 5 of the paper (one asks twice), to be read rather than scored: ``interleave report``
-    shows the replies of several models side by side. ``mentions`` is the share of words that a good reply would hardly
-    do without.
+    """Ten demonstrations of section 5 of the paper (one asks twice), to be read rather than scored: ``interleave
+    report`` shows the replies of several models side by side. ``mentions`` is the share of words that a good reply
+    would hardly do without.
 
     media: the folder of the demonstrations' files; one whose files are not there is named and left out. demos: another
     YAML file of the same form (``id``, ``kind``, ``images`` or ``videos``, ``prompt``, ``mentions``); null has the

@@ -36,9 +36,9 @@ class InterleaveBench(Task):
     root: the folder with the JSON files and the folders Split1 and Split2. prompt: ``published`` puts a line break
     after each picture, as the released evaluation asks, ``plain`` asks what the data says. extra_prompt: text before
     each question; empty as published. turns: of a dialogue, ``all`` are asked, or only the ``first``. history: what
-    stands before a later turn, the model's ``own`` replies, as in the released evaluation, or the ``true`` ones. single,
-    several: which modality takes the picture of a record with one, and each picture of a record with several; as
-    published no picture is cut into tiles.
+    stands before a later turn, the model's ``own`` replies, as in the released evaluation, or the ``true`` ones.
+    single, several: which modality takes the picture of a record with one, and each picture of a record with several;
+    as published no picture is cut into tiles.
     """
 
     generation: Mapping[str, Any] = {"max_new_tokens": 1024}
@@ -79,7 +79,7 @@ class InterleaveBench(Task):
         return Sample.from_llava(shown, self.root, self.kinds, reply=True)
 
     def after(self, record: Mapping[str, Any]) -> int | None:
-        return record["before"] if self.history == "own" else None  # type: ignore[no-any-return]
+        return record["before"] if self.history == "own" else None
 
     def continued(self, record: Mapping[str, Any], replies: Sequence[str]) -> Mapping[str, Any]:
         turns = list(record["conversations"])

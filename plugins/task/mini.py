@@ -18,7 +18,7 @@ AS_IT_IS, BLANK, REVERSED = "as it is", "blank", "reversed"
 class MiniTask(Task):
     """Exact match of the reply; where several digits are read, the share of them that is right.
 
-    root, scenes, seed, scenarios, within: of the data set, so that both read the same files. controls: how the items are asked again,
+    root, scenes, seed, scenarios, within: of the data set. controls: how the items are asked again,
     ``blank`` (black pictures) and ``reversed`` (pictures, frames and views in the opposite order). control_items: of
     each control, spread over the test split.
     """

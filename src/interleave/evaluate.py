@@ -120,7 +120,7 @@ class Evaluation:
             raise
 
     def share(self, kept: Kept, rank: int, world: int, turn: int = 0) -> list[Job]:
-        """A rank's part of the windows in which something is left to ask. turn: items that go on from so many others."""
+        """A rank's part of the windows in which something is left to ask. turn: how many items one goes on from."""
         left = [job for job in self._jobs(kept, turn) if len(job.done) < len(job.items)]
         return left[rank::world]
 
