@@ -39,7 +39,10 @@ def mini(folder: Path) -> list[str]:
         (["train", "modality.video.frame=3"], "modality.video has no option 'frame'; did you mean 'frames'"),
         (["train", "llm=qwen2", "llm.pth=x"], "llm has no option 'pth'; did you mean 'path'?"),
         (["train", "modality.video.frames=many"], "modality.video.frames is 'many': input should be a valid integer"),
-        (["train", "modality.video.reader=avi"], "modality.video.reader is 'avi': input should be 'auto', 'pyav', 'torchcodec' or 'decord'"),
+        (
+            ["train", "modality.video.reader=avi"],
+            "modality.video.reader is 'avi': input should be 'auto', 'pyav', 'torchcodec' or 'decord'",
+        ),
         (["train", "modality.video.stride=9"], "stride is 9; it must be from 1 to the 4 tokens a side of a view"),
         (["train", "data.length=long"], "data.length is 'long': input should be a valid integer"),
         (["train", "stage.lr.llm=fast"], "stage.lr.llm is 'fast': input should be a valid number"),
