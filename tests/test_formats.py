@@ -80,6 +80,17 @@ def test_packed_shards_hold_the_same_samples(plain: il.Dataset, tmp_path: Path) 
     assert (out / "lost.jsonl").read_text() == ""
 
 
+def test_a_scene_of_one_file_is_left_out_of_shards(tmp_path: Path) -> None:
+    (tmp_path / "transforms.json").write_text("{}")
+    (tmp_path / "chair.ply").write_text("ply")
+    scenes = [{"id": name, "scene": name, "conversations": talk(1)} for name in ("transforms.json", "chair.ply")]
+    (tmp_path / "records.json").write_text(json.dumps(scenes))
+    files = [f"dataset.llava_json.path={tmp_path}/records.json", f"dataset.llava_json.media={tmp_path}"]
+    assert main(["data", "pack", "--out", str(tmp_path / "shards"), "dataset=llava_json", *files]) == 1
+    lost = [json.loads(line) for line in (tmp_path / "shards/lost.jsonl").read_text().splitlines()]
+    assert [(e["id"], e["reason"]) for e in lost] == [("transforms.json", "not packed"), ("chair.ply", "not packed")]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_shards_are_read_by_workers(workers: int, plain: il.Dataset, tmp_path: Path) -> None:
     files = [f"dataset.llava_json.path={tmp_path}/records.json", f"dataset.llava_json.media={tmp_path}/media"]

@@ -171,7 +171,7 @@ def test_the_real_records_train(shared: Path, tmp_path: Path, capsys: pytest.Cap
     }
     said = capsys.readouterr().out
     assert "9 samples lost" in said
-    assert "2 samples repaired: 1 swapped roles, 1 one placeholder for several images" in said
+    assert "1 sample repaired: 1 swapped roles, 1 one placeholder for several images" in said
 
 
 def test_a_quarter_of_the_mixture_is_as_mixed_as_the_whole(release: Path) -> None:

@@ -75,9 +75,9 @@ class Ledger:
         """How many samples were lost, repaired and shortened, for which reasons."""
         told = []
         for action in ACTIONS:
-            reasons = Counter(e.reason for e in self.entries if _kind(e) == action)
-            if count := reasons.total():
-                listed = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+            found = [e for e in self.entries if _kind(e) == action]
+            listed = ", ".join(f"{n} {reason}" for reason, n in Counter(e.reason for e in found).most_common())
+            if count := len({(e.source, e.index) for e in found}):
                 told.append(f"{count} {'sample' if count == 1 else 'samples'} {action}: {listed}")
         return "; ".join(told)
 

@@ -20,6 +20,9 @@ from ..source import Source
 from ..types import BadSample, InputError
 from .reading import chosen, samples
 
+SCENES = frozenset({".json", ".ply", ".glb", ".obj"})
+"""Files that name others, or that are known by their suffix: bytes alone do not tell what they are."""
+
 
 def pack(source: Source, out: str, limit: int | None, workers: int, megabytes: int) -> int:
     """One folder of shards for each source below ``out``, and ``lost.jsonl``. Returns how many samples were lost.
@@ -143,6 +146,8 @@ def _files(data: Any) -> Iterator[Path]:
     elif not isinstance(data, (str, Path)):
         raise InputError(f"only media that lie in files can be packed; this one is a {type(data).__name__}")
     elif Path(data).is_file():
+        if Path(data).suffix.lower() in SCENES:
+            raise BadSample("not packed", f"{data} is a scene, which is read from its file and those beside it")
         yield Path(data)
     elif Path(data).is_dir():
         pictures = sorted(p for p in Path(data).iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
