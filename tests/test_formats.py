@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import tarfile
 from itertools import islice
 from pathlib import Path
@@ -78,6 +79,7 @@ def test_packed_shards_hold_the_same_samples(plain: il.Dataset, tmp_path: Path) 
     assert (part.weight, sum(part.chunks())) == (2.0, len(plain))
     assert [part[i].id for i in range(len(plain))] == [plain[i].id for i in range(len(plain))]
     assert (out / "lost.jsonl").read_text() == ""
+    assert multiprocessing.get_start_method(allow_none=True) in (None, "fork"), "workers of a run begin as they did"
 
 
 def test_a_scene_of_one_file_is_left_out_of_shards(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """``interleave data pack``: records with their media as streaming shards, readable by ``dataset=shards``."""
 
 import json
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,17 +76,28 @@ def _pack(source: Source, out: Path, limit: int | None, workers: int, megabytes:
         fine = [i for i in numbers if _can_be_read(name, dataset, i, lost)]
         if not fine:
             continue
-        litdata.optimize(
-            fn=partial(_item, dataset),
-            inputs=fine,
-            output_dir=str(out / name),
-            chunk_bytes=megabytes * 2**20,
-            num_workers=max(1, workers),
-            verbose=False,
-        )
+        with _start_method():
+            litdata.optimize(
+                fn=partial(_item, dataset),
+                inputs=fine,
+                output_dir=str(out / name),
+                chunk_bytes=megabytes * 2**20,
+                num_workers=max(1, workers),
+                verbose=False,
+            )
         Console().print(f"{name}: {samples(len(fine))}", soft_wrap=True, highlight=False)
     (out / "lost.jsonl").write_text("".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in lost))
     return len(lost)
+
+
+@contextmanager
+def _start_method() -> Iterator[None]:
+    """litdata changes for the whole process how workers begin; afterwards it is as it was."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 def _can_be_read(name: str, dataset: Dataset, index: int, lost: list[dict[str, Any]]) -> bool:
