@@ -39,7 +39,7 @@ def test_a_full_size_experiment_says_what_it_must_be_given(left: str, capsys: py
 
 
 def test_the_small_ablations_are_the_papers_four() -> None:
-    assert {"start", "position", "joint", "frames"} <= set(NAMES)
+    assert {"start", "position", "joint", "transfer", "frames"} == set(NAMES)
     for name in NAMES:
         ablation = read(name, NAMES)
         for arm in ablation.arms.values():
