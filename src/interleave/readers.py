@@ -112,7 +112,7 @@ class TorchCodec:
 
     def __init__(self, data: Path | str | bytes, name: str) -> None:
         try:
-            from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
+            from torchcodec.decoders import VideoDecoder
         except (ImportError, RuntimeError, OSError):
             raise InputError(
                 "reader 'torchcodec' does not work here: install interleave[torchcodec] and the system's ffmpeg, "
