@@ -71,7 +71,7 @@ def table(results: Results, task: str, audit: Audit | None = None) -> Table:
     conditions = list(results.get(task, {}))
     rows = audit[task] if audit else {}
     drawn = Table(title=f"task {task}", caption=rows.get(ALL, {}).get("says") or None, caption_justify="left")
-    drawn.add_column("group")
+    drawn.add_column("group", no_wrap=True)
     for name in (*conditions, "chance", "n"):
         drawn.add_column(name, justify="right")
     if rows:
