@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from .audit import ALL, Audit, groups
@@ -66,29 +67,36 @@ def _units(task: Task, scored: Sequence[Scored]) -> list[list[list[Scored]]]:
 
 
 def table(results: Results, task: str, audit: Audit | None = None) -> Table:
-    """One row a group: its first metric under every condition with the 95% interval, chance, number of items, and what
-    the audit says where something is missing."""
+    """One row a group: its first metric under every condition, of the first one with the 95% interval, chance, number
+    of items, and what the audit says where something is missing."""
     conditions = list(results.get(task, {}))
     rows = audit[task] if audit else {}
-    drawn = Table(title=f"task {task}", caption=rows.get(ALL, {}).get("says") or None, caption_justify="left")
+    says = (rows.get(ALL, {}).get("says") or "everything expected was fed") if rows else None
+    told = any(row["says"] for row in rows.values())
+    drawn = Table(title=f"task {task}", caption=says, caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     drawn.add_column("group", no_wrap=True)
     for name in (*conditions, "chance", "n"):
-        drawn.add_column(name, justify="right")
-    if rows:
+        drawn.add_column(name, justify="right", no_wrap=True)
+    if told:
         drawn.add_column("fed")
     found = {group for condition in conditions for group in results[task][condition]}
     for group in sorted(found | (rows.keys() - {ALL} if len(rows) > 1 else rows.keys())):
         scores = [results[task][condition].get(group) for condition in conditions]
         first: Mapping[str, Any] = next((s for s in scores if s), {})
         chance = f"{first['chance']:.3f}" if "chance" in first else ""
-        fed = [rows[group]["says"] or "all"] if group in rows else [""] * bool(rows)
-        indent = "  " if "/" in group else ""
-        drawn.add_row(indent + group, *(_shown(s) for s in scores), chance, str(first.get("n", 0)), *fed)
+        fed = [rows[group]["says"] or "all" if group in rows else ""] * told
+        whole, _, part = group.partition("/")
+        shown = [_shown(metrics, sure=i == 0) for i, metrics in enumerate(scores)]
+        drawn.add_row(f"  {part}" if part else whole, *shown, chance, str(first.get("n", 0)), *fed)
     return drawn
 
 
-def _shown(metrics: Mapping[str, Any] | None) -> str:
+def _shown(metrics: Mapping[str, Any] | None, sure: bool) -> str:
     if metrics is None:
         return ""
     low, high = metrics["interval"]
-    return f"{next(iter(metrics.values())):.3f} ({low:.2f}-{high:.2f})"
+    return f"{next(iter(metrics.values())):.3f}" + (f" ({_short(low)}-{_short(high)})" if sure else "")
+
+
+def _short(bound: float) -> str:
+    return f"{bound:.2f}".removeprefix("0")
