@@ -17,6 +17,7 @@ from typing import Any
 import matplotlib
 import yaml
 from matplotlib.figure import Figure
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -170,11 +171,11 @@ def spread(scores: Sequence[float]) -> str:
 
 
 def table(ablation: Ablation, rows: Sequence[Row]) -> Table:
-    drawn = Table(title=ablation.title)
+    drawn = Table(title=ablation.title, box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("trained", *(["asked"] if len(ablation.asked) > 1 else [])):
         drawn.add_column(column)
     for column in ablation.columns:
-        drawn.add_column(column, justify="right")
+        drawn.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         names = [row.arm, *([row.asked] if len(ablation.asked) > 1 else [])]
         drawn.add_row(*names, *(spread(row.scores[c]) for c in ablation.columns))
