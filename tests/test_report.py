@@ -48,7 +48,7 @@ def test_a_page_holds_everything_and_asks_for_nothing(lm: LM, tmp_path: Path) ->
     metrics = tmp_path / "metrics" / "version_0"
     metrics.mkdir(parents=True)
     (metrics / "metrics.csv").write_text("step,train/loss,val/loss\n0,2.5,\n9,1.5,\n9,,1.7\n")
-    page = write_report([tmp_path], tmp_path, {"colours": Colours()}, seconds=90).read_text()
+    page = write_report(read_runs([tmp_path]), tmp_path, {"colours": Colours()}, seconds=90).read_text()
     assert not re.search(r'(src|href)="http', page)
     assert page.count("data:image/png;base64,") == 1 + 8, "the curves and eight pictures"
     assert "1.5 minutes" in page
@@ -130,7 +130,7 @@ def test_markup_of_a_reply_stays_text(tmp_path: Path) -> None:
     (tmp_path / "replies.jsonl").write_text(said.line())
     results = {"t": {"as it is": {"all": {"accuracy": 0.0, "n": 1, "interval": [0, 0]}}}}
     (tmp_path / "results.json").write_text(json.dumps({"results": results, "audit": {}}))
-    page = write_report([tmp_path], tmp_path, {}).read_text()
+    page = write_report(read_runs([tmp_path]), tmp_path, {}).read_text()
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
 

@@ -30,7 +30,7 @@ from .optim import parts
 from .periodic import Period, PeriodicEvaluation
 from .preference import DPO, References
 from .registry import check
-from .report import write_report
+from .report import read_runs, write_report
 from .runner import Settings
 from .sample import Media
 from .types import BadSample, Example
@@ -74,7 +74,7 @@ def train(config: Mapping[str, Any]) -> Path:
         evaluation = Evaluation(tasks, run, identity.of_folder(run), Settings(batch=config["eval_batch"]))
         evaluation.ask(lambda: load(run), anew=True, ranks=(0, 1))
         evaluation.show(evaluation.finish(None, {"model": str(run), "overrides": []}))
-        report = write_report([run], run, tasks, seconds=time.time() - started)
+        report = write_report(read_runs([run]), run, tasks, seconds=time.time() - started)
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f"model:  {run}\nchat:   {chat_command(run, tasks)}", soft_wrap=True, markup=False, highlight=False)
     return run

@@ -2,5 +2,6 @@
 
 from .command import report_command
 from .page import write_report
+from .runs import read_runs
 
-__all__ = ["report_command", "write_report"]
+__all__ = ["read_runs", "report_command", "write_report"]

@@ -25,8 +25,9 @@ def report_command(arguments: Sequence[str]) -> None:
     if asked.items < 0:
         raise InputError(f"--items is {asked.items}; it must be at least 0")
     console = Console(stderr=True)
-    tasks = _tasks(read_runs(asked.runs), console) if asked.items else {}
-    page = write_report(asked.runs, asked.out or asked.runs[0], tasks, asked.items)
+    runs = read_runs(asked.runs)
+    tasks = _tasks(runs, console) if asked.items else {}
+    page = write_report(runs, asked.out or asked.runs[0], tasks, asked.items)
     Console().print(f"report: {page}", soft_wrap=True)
 
 

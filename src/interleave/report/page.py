@@ -12,7 +12,7 @@ from ..significance import compare, verdict
 from . import paper
 from .items import Gallery, cards, first
 from .plots import curves, radar
-from .runs import Run, read_runs
+from .runs import Run
 
 ITEMS = 12
 """Items of each group that a page shows."""
@@ -21,14 +21,14 @@ BASELINES = ("GPT-4V", "Interleave 0.5B", "Interleave 7B", "Interleave 14B")
 
 
 def write_report(
-    folders: Sequence[Path], out: Path, tasks: Mapping[str, Task], items: int = ITEMS, seconds: float | None = None
+    runs: Sequence[Run], out: Path, tasks: Mapping[str, Task], items: int = ITEMS, seconds: float | None = None
 ) -> Path:
-    """Write ``report.html`` and ``report.md`` into ``out``. Returns the former. Raises InputError.
+    """Write ``report.html`` and ``report.md`` into ``out``. Returns the former.
 
     tasks: open the items of the runs; those of other tasks are shown without pictures. items: of each group. seconds:
     from the start of a training run to its report.
     """
-    runs, gallery = read_runs(folders), Gallery()
+    gallery = Gallery()
     printed = paper.tables(runs)
     content = {
         "title": " and ".join(run.name for run in runs),
