@@ -54,11 +54,7 @@ class ActivityNetQA(Videos, JudgedTask):
         return text(record, "answer")
 
     def judge(self, record: Record, reply: str) -> Messages:
-        fields = {
-            "Question": text(record, "question"),
-            "Correct answer": self.answer(record),
-            "Predicted answer": reply,
-        }
+        fields = judged.compared(text(record, "question"), self.answer(record), reply)
         return judged.ask(judged.MATCH, fields, verdict=True)
 
     def judgement(self, text: str) -> dict[str, float] | None:

@@ -87,6 +87,11 @@ def ask(criterion: Criterion, fields: Mapping[str, str], verdict: bool = False) 
     return [{"role": "system", "content": system}, {"role": "user", "content": f"{given}\n\n{form}"}]
 
 
+def compared(question: str, answer: str, reply: str) -> dict[str, str]:
+    """The fields of a reply to one question."""
+    return {"Question": question, "Correct answer": answer, "Predicted answer": reply}
+
+
 def read_score(said: str) -> dict[str, float] | None:
     """``{'score': 4}`` -> metrics; None for anything else, also for a score out of range."""
     answer = _dictionary(said)

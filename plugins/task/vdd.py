@@ -33,11 +33,7 @@ class VideoDescription(Videos, JudgedTask):
         return text(record, "answer")
 
     def judge(self, record: Record, reply: str) -> Messages:
-        fields = {
-            "Question": text(record, "question"),
-            "Correct answer": self.answer(record),
-            "Predicted answer": reply,
-        }
+        fields = judged.compared(text(record, "question"), self.answer(record), reply)
         return judged.ask(judged.DETAIL, fields)
 
     def judgement(self, text: str) -> dict[str, float] | None:

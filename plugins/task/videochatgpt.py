@@ -108,8 +108,7 @@ class VideoChatGPT(Videos, JudgedTask):
         """Raises BadSample for one question of a pair alone."""
         criterion = CRITERIA[record["dimension"]]
         if "pair" not in record:
-            fields = {"Question": text(record, "question"), "Correct answer": self.answer(record)}
-            return judged.ask(criterion, {**fields, "Predicted answer": reply})
+            return judged.ask(criterion, judged.compared(text(record, "question"), self.answer(record), reply))
         if "replies" not in record:
             raise BadSample("no pair", "consistency is judged by the replies to two questions, and there is one")
         first, second = record["replies"]
