@@ -24,6 +24,7 @@ from transformers import (
 import interleave as il
 from interleave import testing
 from interleave.render import render
+from vocabulary import ENTRIES, large_tokenizer
 
 SIZES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                          "intermediate_size": 64, "vocab_size": 300, "initializer_range": 0.2}  # fmt: skip
@@ -255,7 +256,7 @@ def test_what_a_user_types_never_becomes_a_token_of_the_format(name: str) -> Non
         typed = chat.encode(token, special=False)
         assert len(typed) > 1, token
         assert chat.decode(typed) == token
-        assert chat.pieces(token) == [chat.known(token)]
+        assert chat.pieces(token) == [chat.tokenizer.convert_tokens_to_ids(token)]
     sample = il.Sample([il.Turn("user", [form.stop]), il.Turn("assistant", ["so"])])
     ids = render(sample, {}, chat).ids.tolist()
     marks = [i for i in ids if i >= 256]
@@ -283,11 +284,13 @@ def test_a_sentencepiece_tokenizer_speaks_vicuna() -> None:
     tokenizer = sentencepiece()
     chat = TokenizerChat(tokenizer, FORMATS["vicuna"], "be kind")
     assert chat.decode(chat.encode("he saw Grüße, 世界", special=False)) == "he saw Grüße, 世界"
-    assert chat.pad_id == chat.known("</s>") == chat.stop_ids[0]
+    assert chat.pad_id == chat.tokenizer.convert_tokens_to_ids("</s>") == chat.stop_ids[0]
     ids = render(il.Sample([il.Turn("user", ["he"]), il.Turn("assistant", ["he"])]), {}, chat)
-    assert ids.ids[0] == chat.known("<s>")
+    assert ids.ids[0] == chat.tokenizer.convert_tokens_to_ids("<s>")
     learned = ids.ids[ids.labels >= 0].tolist()
-    assert learned == [chat.known("▁he"), chat.known("</s>")], "the tokenizer itself writes the space before a reply"
+    assert learned == [chat.tokenizer.convert_tokens_to_ids("▁he"), chat.tokenizer.convert_tokens_to_ids("</s>")], (
+        "the tokenizer itself writes the space before a reply"
+    )
     assert chat.newline_id == len(tokenizer)
 
 
@@ -298,3 +301,26 @@ def test_padding_is_any_token_that_exists() -> None:
     assert TokenizerChat(tokenizer, plain).pad_id == 257
     tokenizer.add_special_tokens({"pad_token": "<pad>"})
     assert TokenizerChat(tokenizer, plain).pad_id == 258
+
+
+def test_the_vocabulary_is_asked_for_once_when_the_format_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of 151,936 entries takes longer than a thousand encodings: no sample may ask for one."""
+    tokenizer = large_tokenizer()
+    assert len(tokenizer) == ENTRIES
+    calls: list[str] = []
+    for name in ("get_vocab", "convert_tokens_to_ids"):
+        original = getattr(PreTrainedTokenizerFast, name)
+
+        def counted(self: Any, *args: Any, _name: str = name, _original: Any = original, **options: Any) -> Any:
+            calls.append(_name)
+            return _original(self, *args, **options)
+
+        monkeypatch.setattr(PreTrainedTokenizerFast, name, counted)
+    chat = TokenizerChat(tokenizer, choose(tokenizer, None, ["chatml"])[1], "You are a helpful assistant.")
+    assert calls.count("get_vocab") <= 2, "once to choose a format, once to build it"
+    calls.clear()
+    said = [il.Turn("user", ["Where is it?"]), il.Turn("assistant", ["On the left."])]
+    example = render(il.Sample(said * 10), {}, chat, reply=True)
+    assert not calls
+    assert chat.decode(example.ids.tolist()).count("On the left.") == 10
+    assert example.ids.tolist().count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 22

@@ -119,7 +119,7 @@ def test_published_labels_are_the_assistants_turns_and_the_format_anywhere() -> 
     chat = assembly.model.llm.chat
     sample = il.Sample([il.Turn("user", ["a\nb"]), il.Turn("assistant", ["c"])])
     example = render(sample, assembly.adapters, chat, labels="published")
-    start, end = (chat.known(token) for token in ("<|im_start|>", "<|im_end|>"))
+    start, end = (chat.tokenizer.convert_tokens_to_ids(token) for token in ("<|im_start|>", "<|im_end|>"))
     expected: list[int] = []
     for role, text in (("system", "You are a helpful assistant."), ("user", "a\nb"), ("assistant", "c")):
         letters = chat.encode(f"{role}\n{text}", special=False)
