@@ -19,6 +19,7 @@ from interleave.build import assemble
 from interleave.checkpoint import LAYOUTS
 from interleave.cli import main
 from interleave.convert import convert
+from interleave.media import to_view
 
 UNPAD = {"mm_patch_merge_type": "spatial_unpad", "image_aspect_ratio": "anyres", "image_grid_pinpoints": PINPOINTS}
 
@@ -113,6 +114,25 @@ def test_transformers_runs_an_exported_llava_by_itself(fit: str, tmp_path: Path)
         expected = theirs(**inputs, use_cache=False).logits
         found = lm.model(lm.batch([il.Sample([turn])], reply=True))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("to", ["original", "llava"])
+def test_frames_are_never_padded_whatever_pictures_are(to: str, tmp_path: Path) -> None:
+    """As the released training, evaluation and demo code show them; views of a scene follow the pictures."""
+    source = original(tmp_path / "a", image_aspect_ratio="pad")
+    convert(source, tmp_path / "b", to)
+    wide = [picture(60, 20), picture(60, 20, 1)]
+    for folder in ("a", "b"):
+        adapters = il.load(tmp_path / folder).adapters
+        spec = adapters["video"].vision
+        frames = torch.stack([to_view(frame, spec, "square") for frame in wide])
+        padded = torch.stack([to_view(frame, spec, "pad") for frame in wide])
+        assert torch.equal(adapters["video"].prepare(wide).pixels, frames)
+        for kind in ("image", "scene3d"):
+            assert torch.equal(adapters[kind].prepare(wide if kind == "scene3d" else wide[0]).pixels[0], padded[0])
+    il.load(source, ["modality.video.fit=pad"]).save(tmp_path / "c")
+    with pytest.raises(il.InputError, match=f"{to} cannot hold fit: it never pads the frames of a video"):
+        convert(tmp_path / "c", tmp_path / "d", to)
 
 
 def test_an_exported_onevision_gives_our_logits(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
+from vocabulary import ENTRIES, large_tokenizer
 
 import interleave as il
 from interleave import testing
 from interleave.render import render
-from vocabulary import ENTRIES, large_tokenizer
 
 SIZES: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
                          "intermediate_size": 64, "vocab_size": 300, "initializer_range": 0.2}  # fmt: skip

@@ -15,8 +15,9 @@ from transformers.utils import logging
 from .build import Assembly
 from .checkpoint import Checkpoint, Layout
 from .lm import LM, load, read
+from .media import to_view
 from .sample import Media, Sample, Turn
-from .types import InputError
+from .types import InputError, VisionSpec
 
 SMALL = 2_000_000_000
 """Parameters up to which both sides are compared in float32; larger models keep the precision of their files."""
@@ -95,7 +96,7 @@ def trace_transformers(folder: Path, source: LM, dtype: torch.dtype) -> dict[str
     }
     found = {}
     for kind, sample in prompts(source).items():
-        inputs = _processed(processor, sample, inner.config.model_type)
+        inputs = _processed(processor, sample, inner.config.model_type, source.vision)
         with _recorded(named) as record, torch.inference_mode():
             logits = model(**inputs.to(dtype), use_cache=False, logits_to_keep=ENDS).logits
         ids = inputs["input_ids"][0].clone()
@@ -106,8 +107,9 @@ def trace_transformers(folder: Path, source: LM, dtype: torch.dtype) -> dict[str
     return found
 
 
-def _processed(processor: Any, sample: Sample, kind: str) -> Any:
-    """A prompt through a processor; in ``llava`` the frames of a video are pictures."""
+def _processed(processor: Any, sample: Sample, kind: str, spec: VisionSpec) -> Any:
+    """A prompt through a processor. In ``llava`` the frames of a video are pictures, and its processor may pad those;
+    frames are never padded, so they come to it as squares."""
     content: list[dict[str, str]] = []
     images: list[Any] = []
     videos: list[Any] = []
@@ -118,12 +120,16 @@ def _processed(processor: Any, sample: Sample, kind: str) -> Any:
             content.append({"type": "video"})
             videos.append(np.stack([np.array(frame) for frame in part.data]))
         else:
-            pictures = part.data if part.kind == "video" else [part.data]
+            pictures = [_square(frame, spec) for frame in part.data] if part.kind == "video" else [part.data]
             content += [{"type": "image"}] * len(pictures)
             images += pictures
     text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     shown: dict[str, Any] = ({"images": [images]} if images else {}) | ({"videos": videos} if videos else {})
     return processor(text=[text], return_tensors="pt", **shown)
+
+
+def _square(frame: Image.Image, spec: VisionSpec) -> Image.Image:
+    return Image.fromarray(to_view(frame, spec, "square").permute(1, 2, 0).numpy())
 
 
 @contextmanager

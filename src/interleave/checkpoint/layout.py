@@ -185,6 +185,21 @@ def unposed(scene: Mapping[str, Any], drop: Sequence[str]) -> dict[str, Any]:
     return {**scene, **{option: value for option, value in PLAIN.items() if option in drop}}
 
 
+def picture_fits(kinds: Mapping[str, Any]) -> list[str]:
+    """How the modalities make squares of pictures, each way once. Frames of a video are no pictures here: the released
+    code resizes them directly, whatever ``image_aspect_ratio`` says."""
+    return list(dict.fromkeys(node.get("fit", "square") for kind, node in kinds.items() if kind != "video"))
+
+
+def misfits(kinds: Mapping[str, Any]) -> dict[str, str]:
+    """What a layout with one setting for all pictures cannot hold of ``fit``."""
+    if len(picture_fits(kinds)) > 1:
+        return {"fit": "one setting serves all pictures, and the modalities differ in fit"}
+    if kinds.get("video", {}).get("fit", "square") != "square":
+        return {"fit": "it never pads the frames of a video"}
+    return {}
+
+
 def used_layers(export: Export) -> int:
     """Layers of the vision tower that the model runs."""
     return len(export.model.vision_encoder.blocks())

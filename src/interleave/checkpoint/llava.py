@@ -19,7 +19,19 @@ from transformers import (
 
 from ..types import InputError
 from .chat_template import template
-from .layout import PLAIN, Export, Parts, known, posed, text_type, tower, used_layers, vision_config
+from .layout import (
+    PLAIN,
+    Export,
+    Parts,
+    known,
+    misfits,
+    picture_fits,
+    posed,
+    text_type,
+    tower,
+    used_layers,
+    vision_config,
+)
 from .tensors import Shape
 
 IMAGE = "<image>"
@@ -111,9 +123,7 @@ class Llava:
         for kind in ("video", "scene3d"):
             if kinds.get(kind, {}).get("stride", 1) > 1:
                 found[kind] = "it does not pool the tokens of a view"
-        if len({kind.get("fit", "square") for kind in kinds.values()}) > 1:
-            found["fit"] = "one image processor serves all visuals, and the modalities differ in fit"
-        return found
+        return found | misfits(kinds)
 
     def without(self, parts: Parts, drop: Sequence[str]) -> Parts:
         """Whatever is dropped, the modalities become those of the layout."""
@@ -163,7 +173,8 @@ class Llava:
 
     def processor(self, export: Export, tokenizer: Any, chat_template: str) -> Any:
         spec = export.model.vision_encoder.spec
-        kind: Any = LlavaImageProcessorPil if _fit(export) == "pad" else SiglipImageProcessorPil
+        padding = "pad" in picture_fits(export.parts["modality"])
+        kind: Any = LlavaImageProcessorPil if padding else SiglipImageProcessorPil
         padded = {"do_pad": True, "do_center_crop": False} if kind is LlavaImageProcessorPil else {}
         return LlavaProcessor(
             image_processor=kind(**pixels(spec), **padded),
@@ -192,12 +203,12 @@ def unfit_parts(export: Export) -> dict[str, str]:
 
 def pictures(fit: str) -> dict[str, Any]:
     """The modalities of a model that sees nothing but single views."""
-    views = {"stride": 1, "newline": "none", "fit": fit}
+    views = {"stride": 1, "newline": "none"}
     return {
         "image": {"name": "image", "newline": False, "fit": fit},
         "multipatch": {"name": "multipatch", "pinpoints": [], "merge": "flat", "fit": fit},
-        "video": {"name": "video", **views, "times": False},
-        "scene3d": {"name": "scene3d", **views, **PLAIN},
+        "video": {"name": "video", **views, "times": False, "fit": "square"},
+        "scene3d": {"name": "scene3d", **views, **PLAIN, "fit": fit},
     }
 
 
@@ -236,10 +247,6 @@ def _plain(config: Any) -> dict[str, Any]:
 def strategy(export: Export) -> str:
     patches = export.parts["vision_encoder"].get("feature", "patch") == "patch"
     return "default" if patches and tower(export.model.vision_encoder) == "clip_vision_model" else "full"
-
-
-def _fit(export: Export) -> str:
-    return str(next(iter(export.parts["modality"].values())).get("fit", "square"))
 
 
 def pixels(spec: Any) -> dict[str, Any]:

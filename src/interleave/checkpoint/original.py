@@ -10,7 +10,19 @@ from typing import Any
 from transformers import AutoConfig
 
 from ..types import InputError
-from .layout import Export, Parts, known, posed, text_type, tower, unposed, used_layers, vision_config
+from .layout import (
+    Export,
+    Parts,
+    known,
+    misfits,
+    picture_fits,
+    posed,
+    text_type,
+    tower,
+    unposed,
+    used_layers,
+    vision_config,
+)
 from .tensors import Shape
 
 VISION = "model.vision_tower.vision_tower.vision_model."
@@ -72,7 +84,7 @@ class Original:
 
     def refuses(self, export: Export) -> dict[str, str]:
         model, parts = export.model, export.parts
-        found = {}
+        found = misfits(parts["modality"])
         if tower(model.vision_encoder) not in ("siglip_vision_model", "clip_vision_model"):
             found["vision_encoder"] = f"it knows SigLIP and CLIP towers, not {parts['vision_encoder']['name']}"
         if parts["projector"]["name"] not in ("mlp", "linear"):
@@ -82,8 +94,6 @@ class Original:
         elif not model.llm.chat.open("user").startswith("<|im_start|>"):
             found["llm"] = f"it speaks ChatML, and the turns of this model are {model.llm.chat.open('user')}..."
         kinds = parts["modality"]
-        if len({kind.get("fit", "square") for kind in kinds.values()}) > 1:
-            found["fit"] = "one image_aspect_ratio serves all visuals, and the modalities differ in fit"
         video, scene = kinds.get("video"), kinds.get("scene3d")
         views = ("frame" if kinds.get("image", {}).get("newline") else "none", 1)
         if scene and (scene.get("newline", "none"), scene.get("stride", 1)) != views:
@@ -97,7 +107,8 @@ class Original:
         kinds = {kind: dict(node) for kind, node in parts["modality"].items()}
         image = kinds.get("image", {})
         if "fit" in drop:
-            kinds = {kind: {**node, "fit": image.get("fit", "square")} for kind, node in kinds.items()}
+            fit = image.get("fit", "square")
+            kinds = {kind: {**node, "fit": "square" if kind == "video" else fit} for kind, node in kinds.items()}
         if "times" in drop:
             kinds["video"]["times"] = False
         if "scene3d" in kinds:
@@ -197,7 +208,7 @@ def modalities(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     position = known(folder, "mm_newline_position", config.get("mm_newline_position", "one_token"), tuple(NEWLINES))
     mode = known(folder, "mm_spatial_pool_mode", config.get("mm_spatial_pool_mode", "bilinear"), POOLS)
     newline = NEWLINES[position] if unpad else "none"
-    pool = {"pool": mode, "stride": config.get("mm_spatial_pool_stride") or 1, "newline": newline, "fit": fit}
+    pool = {"pool": mode, "stride": config.get("mm_spatial_pool_stride") or 1, "newline": newline}
     return {
         "image": {"name": "image", "fit": fit, "newline": unpad},
         "multipatch": {
@@ -225,7 +236,7 @@ def settings(kinds: Mapping[str, Any]) -> dict[str, Any]:
     video = kinds.get("video", {})
     unpad = image.get("newline", False) or (tiles.get("merge") == "spatial_unpad" and bool(tiles.get("pinpoints")))
     found: dict[str, Any] = {"mm_patch_merge_type": "spatial_unpad" if unpad else tiles.get("merge", "flat")}
-    found["image_aspect_ratio"] = image.get("fit", video.get("fit", "square"))
+    found["image_aspect_ratio"] = next(iter(picture_fits(kinds)), "square")
     if tiles.get("pinpoints"):
         most = tiles.get("max_tiles")
         found["image_aspect_ratio"] = f"anyres_max_{most}" if most else "anyres"
