@@ -20,6 +20,7 @@ from interleave.parallel import TOWERS
 from interleave.types import Batch
 
 STEPS = 20
+BROKEN = 7
 
 
 class Losses(Callback):
@@ -51,7 +52,17 @@ def batches(assembly: Assembly, ranks: int) -> list[list[Batch]]:
     return [list(rank) for rank in zip(*mixed, strict=True)] if ranks == 2 else [[b for pair in mixed for b in pair]]
 
 
-def train(strategy: str, ranks: int) -> tuple[list[float], dict[str, torch.Tensor]]:
+def overflow(trainer: Trainer, module: LitInterleaved, rank: int, ranks: int) -> None:
+    """One micro-batch of step ``BROKEN``, on the last rank, has gradients that are not finite."""
+
+    def spoil(_: Any, __: Any, features: torch.Tensor) -> None:
+        if trainer.global_step == BROKEN - 1 and rank == ranks - 1:
+            features.register_hook(lambda gradient: gradient * float("inf"))
+
+    module.model.projector.register_forward_hook(spoil)
+
+
+def train(strategy: str, ranks: int, broken: bool = False) -> tuple[list[float], dict[str, torch.Tensor]]:
     torch.manual_seed(0)
     assembly = assemble(posed_config())
     stage = Stage(dict.fromkeys(PARTS, 1e-3), weight_decay=0.1)
@@ -71,11 +82,13 @@ def train(strategy: str, ranks: int) -> tuple[list[float], dict[str, torch.Tenso
     )  # fmt: skip
     rank = trainer.global_rank
     mine = batches(assembly, ranks)[rank]
+    if broken:
+        overflow(trainer, module, rank, ranks)
     trainer.fit(module, DataLoader(mine, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
     return losses.seen, parallel.full_state(module.model)
 
 
 if __name__ == "__main__":
-    seen, weights = train(sys.argv[1], 2)
+    seen, weights = train(sys.argv[1], 2, broken=sys.argv[3:] == ["broken"])
     if parallel.world()[0] == 0:
         torch.save((seen, weights), Path(sys.argv[2]))

@@ -1,5 +1,6 @@
 """The model in Lightning's shape. No logic of its own: everything here can be done without Lightning."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,12 @@ from .lora import inject
 from .model import InterleavedModel
 from .optim import Stage, freeze, optimizer, schedule
 from .preference import preference_loss
-from .types import Batch
+from .types import Batch, InputError
+
+log = logging.getLogger(__name__)
+
+MOST_SKIPPED = 10
+"""Steps in a row without a finite loss and gradient that end a run."""
 
 
 class LitInterleaved(LightningModule):
@@ -27,6 +33,7 @@ class LitInterleaved(LightningModule):
         self._sums = torch.zeros(5 if stage.dpo else 2)  # of ``objective`` since the last step, on this rank
         self._validation = torch.zeros_like(self._sums)
         self._ready = False
+        self._skipped = self._in_a_row = 0
 
     def configure_model(self) -> None:
         if self._ready:  # Lightning calls it once for fit and again for validation
@@ -53,6 +60,7 @@ class LitInterleaved(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         loss, count, *more = parallel.total(self._sums)
         self._sums = torch.zeros_like(self._sums)
+        self._guard(loss)
         # Lightning has divided by the micro-batches, DDP and FSDP by the ranks: undo both, then divide by the tokens
         factor = self.trainer.accumulate_grad_batches * parallel.world()[1] / count.clamp(min=1)
         for parameter in self.parameters():
@@ -66,6 +74,47 @@ class LitInterleaved(LightningModule):
             self.log("dpo/accuracy", won / pairs.clamp(min=1), prog_bar=True)
         for group in optimizer.param_groups:
             self.log(f"lr/{group['name']}", group["lr"])
+
+    def _guard(self, loss: Tensor) -> None:
+        """Skip a step whose loss or gradient is not finite: its gradients are dropped, so that the optimiser changes
+        nothing, neither weights nor its own state.
+
+        Both are sums over all ranks, so that every rank decides alike. The host reads one number a step. Raises
+        InputError after ``MOST_SKIPPED`` such steps in a row.
+        """
+        norm = parallel.gradient_norm(self.parameters())
+        finite = bool(torch.isfinite(loss) & torch.isfinite(norm))
+        self._in_a_row = 0 if finite else self._in_a_row + 1
+        self._skipped += not finite
+        self.log("train/skipped_steps", float(self._skipped))
+        if finite:
+            return
+        for parameter in self.parameters():
+            parameter.grad = None
+        step = self.trainer.global_step + 1
+        told = f"loss {float(loss):g}, gradient norm {float(norm):g}"
+        if self.trainer.is_global_zero:
+            log.warning("step %d is skipped: it is not finite (%s)", step, told)
+        if self._in_a_row == MOST_SKIPPED:
+            raise InputError(
+                f"{MOST_SKIPPED} steps in a row are not finite, the last is step {step} ({told}); nothing was learned "
+                "from them, and checkpoints are as they were before. Lower stage.lr or set trainer.gradient_clip_val, "
+                "and look at the weights that training begins with"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint that is not finite is not written at all, so that it takes no other one's place."""
+        self.check_finite()
+
+    def check_finite(self) -> None:
+        """A collective. Raises InputError, on all ranks, where a weight is not finite."""
+        broken = parallel.not_finite(self.model)
+        if broken:
+            raise InputError(
+                f"{broken[0]} and {len(broken) - 1} more tensors are not finite after step {self.trainer.global_step}: "
+                "they are not written. The newest checkpoint in the run's folder is as it was before; resume from it "
+                "with a lower stage.lr"
+            )
 
     def on_validation_epoch_start(self) -> None:
         self._validation = torch.zeros_like(self._validation, device=self.device)

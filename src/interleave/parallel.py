@@ -4,7 +4,7 @@ The only module that imports torch.distributed.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,8 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import get_total_norm
 
 from .checkpoint import replacing
 from .model import InterleavedModel
@@ -102,6 +104,22 @@ def full_state(model: nn.Module) -> dict[str, Tensor]:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(model, options=options)
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The 2-norm of all gradients together, of sharded ones over all ranks: then a collective. 0 without gradients."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return torch.zeros(())
+    norm = get_total_norm(gradients)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+def not_finite(model: nn.Module) -> list[str]:
+    """Names of the weights in which a number is not finite on some rank, alike on every rank: a collective."""
+    local = {n: p.to_local() if isinstance(p, DTensor) else p for n, p in model.named_parameters()}
+    mine = [name for name, tensor in local.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    return sorted({name for names in gather(mine) for name in names})
 
 
 def join() -> tuple[int, int]:
