@@ -103,7 +103,9 @@ def build_trainer(config: Config, more: Sequence[Callback] = ()) -> Trainer:
     callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node] + [*more]
     logger = create(config["logger"]) if config["logger"] else False
     shown = any(isinstance(c, ProgressBar) for c in callbacks)
-    trainer = {"enable_progress_bar": shown, "plugins": [WholeFiles()], **config["trainer"]}
+    # without a folder of its own Lightning takes hpc_ckpt_*.ckpt of whatever run lies in the working directory
+    own = {"default_root_dir": config["run"], "plugins": [WholeFiles()]}
+    trainer = {"enable_progress_bar": shown, **own, **config["trainer"]}
     if isinstance(trainer.get("strategy"), Mapping):
         trainer["strategy"] = create(trainer["strategy"])
     built: Trainer = create(trainer, callbacks=callbacks, logger=logger)
