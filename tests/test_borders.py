@@ -30,6 +30,7 @@ LAYERS = [
     {"evaluate", "proof", "periodic"},
     {"report", "score", "chat", "compose", "convert", "lmms"},
     {"survey"},
+    {"run_folder"},
     {"train", "testing", "ablate"},
     {"cli"},
 ]
@@ -84,7 +85,7 @@ def test_only_parallel_imports_torch_distributed() -> None:
 
 def test_only_compose_and_build_and_checkpoints_know_config_objects() -> None:
     users = {module_of(p) for p in FILES if any(m.split(".")[0] in ("hydra", "omegaconf") for m in imports(p))}
-    assert users == {"compose", "build", "checkpoint", "lm"}
+    assert users == {"compose", "build", "checkpoint", "lm", "run_folder"}
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from . import identity, parallel
 from .build import Assembly, assemble, build_data, build_module, build_stage, build_tasks, build_trainer
-from .checkpoint import last_checkpoint, open_checkpoint, save_config, save_weights, write_config
+from .checkpoint import open_checkpoint, save_weights, write_config
 from .data import InterleavedData
 from .evaluate import Evaluation
 from .interfaces import Task
@@ -31,6 +31,7 @@ from .periodic import Period, PeriodicEvaluation
 from .preference import DPO, References
 from .registry import check
 from .report import read_runs, write_report
+from .run_folder import begin, resume_from
 from .runner import Settings
 from .sample import Media
 from .types import BadSample, Example
@@ -42,6 +43,7 @@ for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own lev
 def train(config: Mapping[str, Any]) -> Path:
     """Train, save and, where tasks are chosen, evaluate and report. Returns the run's folder. Raises InputError."""
     run, started = Path(config["run"]), time.time()
+    resume, composed = resume_from(config), config
     seed_everything(config["seed"], workers=True, verbose=False)
     assembly, config = start(config)
     tasks = build_tasks(config)
@@ -51,15 +53,15 @@ def train(config: Mapping[str, Any]) -> Path:
     module = build_module(config, assembly.model)
     period = check("evaluate", config["evaluate"], Period)
     trainer = build_trainer(config, [PeriodicEvaluation(period, tasks, assembly)] if period.every else [])
-    resume = last_checkpoint(Path(config["resume"])) if config["resume"] else None
     if trainer.is_global_zero:
-        save_config(run, config)
+        begin(composed, config)
         if not resume:
             data.train.ledger.rewrite()  # an earlier run of this folder's
         Console().print(parts_table(module))
     trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
     if trainer.checkpoint_callback:
         trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    module.check_finite()
     if wandb.run is not None:  # the next job of a sweep in this process is a run of its own
         wandb.finish()
     state, ledger = parallel.full_state(module.model), data.ledger()

@@ -2,7 +2,7 @@
 
 from .layout import Checkpoint, Export, Layout, Parts, save_config, write_config
 from .reading import LAYOUTS, fill, named_layout, open_checkpoint, unfilled, unread
-from .resuming import WholeFiles, last_checkpoint, replacing
+from .resuming import WholeFiles, checkpoints_in, last_checkpoint, replacing
 from .tensors import Shape, Tensors, write_file, write_index
 from .writing import beside, save_weights
 
@@ -16,6 +16,7 @@ __all__ = [
     "Tensors",
     "WholeFiles",
     "beside",
+    "checkpoints_in",
     "fill",
     "last_checkpoint",
     "named_layout",

@@ -53,15 +53,21 @@ def last_checkpoint(path: Path) -> Path:
         if not whole(path):
             raise InputError(f"{path} is incomplete: its writing was interrupted. Name the run's folder instead")
         return path
-    last = path / "checkpoints" / "last.ckpt"
-    if last.exists() and whole(last):
-        return last
-    others = sorted((p for p in last.parent.glob("*.ckpt") if p != last and whole(p)), key=lambda p: p.stat().st_mtime)
-    if not others:
+    last, found = path / "checkpoints" / "last.ckpt", checkpoints_in(path)
+    if not found:
         state = "is incomplete, and there is no other" if last.exists() else "does not exist"
         raise InputError(f"nothing to resume in {path}: {last} {state}")
-    log.warning("%s cannot be read, its writing was interrupted; going on from %s", last, others[-1].name)
-    return others[-1]
+    if last.exists() and last not in found:
+        log.warning("%s cannot be read, its writing was interrupted; going on from %s", last, found[-1].name)
+    return found[-1]
+
+
+def checkpoints_in(run: Path) -> list[Path]:
+    """The whole checkpoints of a run's folder, the newest last: those of training, and those that Lightning leaves
+    beside them when SLURM ends a job."""
+    last = run / "checkpoints" / "last.ckpt"
+    every = [*last.parent.glob("*.ckpt"), *run.glob("hpc_ckpt_*.ckpt")]
+    return sorted((p for p in every if whole(p)), key=lambda p: (p.stat().st_mtime, p == last))
 
 
 def whole(path: Path) -> bool:
