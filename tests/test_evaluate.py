@@ -10,11 +10,15 @@ import pytest
 import torch
 from conftest import small_config
 from PIL import Image
+from published import PINPOINTS, llava, onevision, original
+from test_cli import TINY
 
 import interleave as il
 from interleave.build import Assembly
-from interleave.chat import ask, chat
+from interleave.chat import PICTURE, ask, chat, shown
 from interleave.checkpoint import save_config, save_weights
+from interleave.cli import main
+from interleave.convert import convert
 from interleave.evaluate import evaluate
 from interleave.generate import generate, right_align
 from interleave.lm import LM
@@ -185,8 +189,48 @@ def test_chat_converses(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     (held,) = sessions
     assert [turn.role for turn in held.turns] == ["user", "assistant"] * 3
     assert [type(p).__name__ for p in held.turns[2].content] == ["str", "Media", "str"]
+    kinds = [part.kind for turn in held.turns for part in turn.content if isinstance(part, il.Media)]
+    assert kinds == ["multipatch", "image"], "the only picture so far, and then one of two"
     said = capsys.readouterr().out
     assert all(str(turn.content[0]).strip() in said for turn in held.turns[1::2])
+
+
+@pytest.mark.parametrize("kind", ["image", "multipatch"])
+def test_chat_shows_a_single_picture_as_training_did(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the data set's option into the run's config, and from there into the prompt."""
+    path = records_file(tmp_path, image="a.png", conversations=[
+        {"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "grey"}])  # fmt: skip
+    files = [f"dataset.llava_json.path={path}", f"dataset.llava_json.media={tmp_path}"]
+    arguments = [*TINY, "dataset=llava_json", *files, f"dataset.llava_json.single={kind}", f"run={tmp_path / 'run'}"]
+    assert main(["train", *arguments]) == 0
+    lm = il.load(tmp_path / "run")
+    assert lm.single_picture == kind
+    capsys.readouterr()
+    chat([str(tmp_path / "run"), str(tmp_path / "a.png"), "Why?", "--max-new-tokens", "3"])
+    asked = [il.Turn("user", [il.Media(kind, tmp_path / "a.png"), "Why?"])]
+    assert capsys.readouterr().out.strip() == lm.chat(asked, max_new_tokens=3).strip()
+    both = [il.Media(PICTURE, "a.png"), il.Media(PICTURE, "b.png")]
+    assert [piece.kind for piece in shown(both, lm)] == ["image", "image"]
+    assert [piece.kind for piece in shown(both[:1], lm)] == [kind]
+    assert [piece.kind for piece in shown([both[0], il.Media("video", "v.mp4")], lm)] == [kind, "video"]
+
+
+def test_published_checkpoints_say_how_they_saw_a_single_picture(tmp_path: Path) -> None:
+    for name, ratio, kind in (
+        ("a", "anyres", "multipatch"),
+        ("b", "pad", "image"),
+        ("c", "anyres_max_9", "multipatch"),
+    ):
+        original(tmp_path / name, image_aspect_ratio=ratio, image_grid_pinpoints=PINPOINTS)
+        assert il.load(tmp_path / name).single_picture == kind
+    onevision(tmp_path / "d")
+    assert il.load(tmp_path / "d").single_picture == "multipatch"
+    llava(tmp_path / "e")
+    assert il.load(tmp_path / "e").single_picture == "image"
+    convert(tmp_path / "a", tmp_path / "f", "native")
+    assert il.load(tmp_path / "f").single_picture == "multipatch"
 
 
 def test_chat_errors(run: Path) -> None:

@@ -43,6 +43,7 @@ class HuggingFace(Dataset):
         video: str = "video",
     ) -> None:
         self.media, self.kinds = media, {"single": single, "several": several, "video": video}
+        self.single_picture = single
         self.rows: Any = ParquetRows(path, storage) if stream else read_table(path, subset, split)
 
     def __len__(self) -> int:

@@ -26,6 +26,7 @@ class LlavaJson(Dataset):
         if not Path(media).is_dir():
             raise InputError(f"the media folder {media} does not exist; paths in {path} start from it")
         self.media, self.validation_path = media, validation_path
+        self.single_picture = single
         self.kinds = {"single": single, "several": several, "video": video}
         self.all = Records([path])
 

@@ -119,6 +119,7 @@ class Part(Dataset):
         self.entry, self.records, self.rows, self.media, self.kinds = entry, records, rows, media, kinds
         self.total, self.group = len(rows), entry.domain
         self.expected = entry.expected or None
+        self.single_picture = kinds["single"]
 
     def limit(self, share: float, cap: int | None, seed: int) -> None:
         """Keep a random part, in the order of the file."""

@@ -17,7 +17,7 @@ from .scenes import FRAMES, ORDINALS, SCENARIOS, SHARES, SPLITS, Picture, Scene
 
 VERSION = 1
 PLACEHOLDER = "<image>"
-KINDS = {"single_image": {"single": "image"}, "scene3d": {"several": "scene3d"}}
+KINDS = {"scene3d": {"several": "scene3d"}}
 
 
 @datasets.register("mini")
@@ -28,6 +28,8 @@ class Mini(Dataset):
     them, all where there is no list. seed: of the drawings. split: which part is read. within: questions about several
     pictures show them within a sentence, instead of one after another in front of it.
     """
+
+    single_picture = "multipatch"
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class WebDataset(Dataset):
         video: str = "video",
     ) -> None:
         self.kinds = {"single": single, "several": several, "video": video}
+        self.single_picture = single
         self.store = Store(path, storage)
         self.archives = self.store.names(".tar")
         self.samples: list[tuple[int, str, list[Member]]] = []

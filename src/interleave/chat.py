@@ -14,6 +14,8 @@ from .sample import PLACEHOLDER, Media, Turn, place
 from .session import Session
 from .types import BadSample, InputError
 
+PICTURE = "picture"
+"""In place of a modality, until it is known how many pictures there are."""
 VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"})
 
 
@@ -46,7 +48,7 @@ def chat(arguments: Sequence[str]) -> None:
     }  # fmt: skip
     generation = {name: value for name, value in options.items() if value is not None}
     if questions:
-        say(lm.session(), ask(questions[0], media), generation, Console())
+        say(lm.session(), ask(questions[0], shown(media, lm)), generation, Console())
     else:
         converse(lm, media, generation)
 
@@ -66,15 +68,26 @@ def say(session: Session, turn: Turn, generation: Mapping[str, Any], console: Co
 
 
 def as_media(part: str, lm: LM) -> Media | None:
-    """``PATH`` or ``MODALITY:PATH`` -> Media; None for what is text."""
+    """``PATH`` or ``MODALITY:PATH`` -> Media, a picture without modality as ``PICTURE``; None for what is text."""
     kind, colon, path = part.partition(":")
     if colon and kind in lm.adapters:
         return Media(kind, _existing(path))
     if Path(part).is_dir() or Path(part).suffix.lower() in VIDEO_SUFFIXES:
         return Media("video", _existing(part))
     if Path(part).suffix.lower() in IMAGE_SUFFIXES:
-        return Media("image", _existing(part))
+        return Media(PICTURE, _existing(part))
     return None
+
+
+def shown(media: Sequence[Media], lm: LM, before: int = 0) -> list[Media]:
+    """Pictures in the modality in which the model was trained on them: one for a picture that is the only one, another
+    for each of several. before: pictures that the conversation has shown already."""
+    kind = lm.single_picture if before + pictures_among(media, lm) == 1 else "image"
+    return [Media(kind, piece.data) if piece.kind == PICTURE else piece for piece in media]
+
+
+def pictures_among(media: Sequence[Media], lm: LM) -> int:
+    return sum(piece.kind in (PICTURE, "image", lm.single_picture) for piece in media)
 
 
 def ask(question: str, media: Sequence[Media]) -> Turn:
@@ -88,19 +101,20 @@ def ask(question: str, media: Sequence[Media]) -> Turn:
 
 def converse(lm: LM, media: Sequence[Media], generation: Mapping[str, Any]) -> None:
     """Questions from the terminal; the media belong to the first one, and paths may stand in any."""
-    console, session = Console(), lm.session()
+    console, session, pictures = Console(), lm.session(), 0
     console.print("Ask; paths of pictures and videos may stand among the words. An empty line ends.", style="dim")
     while text := _line(console):
         words = text.split(" ")
-        shown = [*media, *(m for w in words if (m := _readable(w, lm)) is not None)]
+        named = [*media, *(m for w in words if (m := _readable(w, lm)) is not None)]
         question = " ".join(PLACEHOLDER if _readable(w, lm) is not None else w for w in words)
         if PLACEHOLDER in question:
             question = PLACEHOLDER * len(media) + question
         try:
-            say(session, ask(question, shown), generation, console)
+            say(session, ask(question, shown(named, lm, before=pictures)), generation, console)
         except BadSample as bad:
             console.print(str(bad), style="yellow", markup=False)
             continue
+        pictures += pictures_among(named, lm)
         media = []
 
 

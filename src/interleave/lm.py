@@ -31,6 +31,16 @@ class LM:
         self.config = config
         self.unused = unused or {}
 
+    @property
+    def single_picture(self) -> str:
+        """The modality in which the model was trained on a picture that is a prompt's only one.
+
+        Runs and published checkpoints say it; where nothing does it is ``multipatch``, as published, if the model has
+        that.
+        """
+        said = self.config.get("single_picture")
+        return str(said or next((kind for kind in ("multipatch", "image") if kind in self.adapters), "image"))
+
     def batch(self, samples: Sequence[Sample], reply: bool = False, labels: Labels = "assistant") -> Batch:
         """One document a row, padded at the end. ``reply`` leaves the assistant's turn open. Raises BadSample.
 

@@ -59,7 +59,8 @@ class Interleave(lmms):  # type: ignore[misc]  # lmms-eval has no types
         for number, request in enumerate(requests):
             _, messages, given, doc, task, split = request.args
             options = generation(given)
-            sample = to_sample(ChatMessages(messages=messages(self.task_dict[task][split][doc])), f"{task}/{doc}")
+            said = ChatMessages(messages=messages(self.task_dict[task][split][doc]))
+            sample = to_sample(said, f"{task}/{doc}", self.lm.single_picture)
             asked[repr(sorted(options.items()))].append((number, sample, options))
         replies: dict[int, str] = {}
         for group in asked.values():  # of one way of generating
@@ -95,7 +96,9 @@ class Interleave(lmms):  # type: ignore[misc]  # lmms-eval has no types
         context, target, visuals, doc, task, split = request.args
         record = self.task_dict[task][split][doc]
         answer = target if isinstance(target, str) else target(record)
-        shown = [_media(one, len(visuals(record)), _kind_of(one)) for one in visuals(record)]
+        seen = visuals(record)
+        single = self.lm.single_picture if len(seen) == 1 else "image"
+        shown = [_media(one, _kind_of(one), single) for one in seen]
         sample = Sample([Turn("user", [*shown, context]), Turn("assistant", [answer])], str(doc), str(task))
         batch = self.lm.batch([sample])
         labels = batch.labels[0, 1:]
@@ -105,17 +108,20 @@ class Interleave(lmms):  # type: ignore[misc]  # lmms-eval has no types
         return float(likely), bool((logits.argmax(-1) == labels).all())
 
 
-def to_sample(messages: ChatMessages, name: str) -> Sample:
-    """A conversation in lmms-eval's form -> ours: pictures, videos and text in the order in which they stand."""
+def to_sample(messages: ChatMessages, name: str, single_picture: str) -> Sample:
+    """A conversation in lmms-eval's form -> ours: pictures, videos and text in the order in which they stand.
+
+    single_picture: the modality that takes a picture which is the only one.
+    """
     contents = [part for message in messages.messages for part in message.content]
-    pictures = sum(part.type == "image" for part in contents)
+    picture = single_picture if sum(part.type == "image" for part in contents) == 1 else "image"
     turns = []
     for message in messages.messages:
         parts: list[str | Media] = []
         for part in message.content:
             if part.type == "audio":
                 raise InputError(f"{name} has sound, which no modality of this model hears")
-            parts.append(part.text if part.type == "text" else _media(part.url, pictures, part.type))
+            parts.append(part.text if part.type == "text" else _media(part.url, part.type, picture))
         turns.append(Turn(message.role, parts))
     task, _, number = name.rpartition("/")
     return Sample(turns, number, task)
@@ -132,11 +138,8 @@ def generation(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, "stop_strings": stops} if stops else options
 
 
-def _media(data: Any, pictures: int, form: str) -> Media:
-    """As published, only a single picture is cut into tiles."""
-    if form == "video":
-        return Media("video", data)
-    return Media("multipatch" if pictures == 1 else "image", data)
+def _media(data: Any, form: str, picture: str) -> Media:
+    return Media("video" if form == "video" else picture, data)
 
 
 def _kind_of(data: Any) -> str:

@@ -1,5 +1,6 @@
 """Data sets -> Examples: what a loader worker does with a number."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -64,6 +65,15 @@ class Source:
             name: Supply(len(d), d.weight if (weight := own[name]) is None else weight, tuple(d.chunks()))
             for name, d in self.datasets.items()
         }
+
+    def single_picture(self) -> str:
+        """The modality that takes a sample's only picture, as most samples of the data sets have it; empty where none
+        of them says."""
+        counts: Counter[str] = Counter()
+        for dataset in self.datasets.values():
+            counts[dataset.single_picture] += len(dataset)
+        del counts[""]
+        return counts.most_common(1)[0][0] if counts else ""
 
     def example(self, name: str, index: int) -> Example | InputError:
         """An error comes back as a value: it must pass from worker to loader."""

@@ -48,6 +48,7 @@ def train(config: Mapping[str, Any]) -> Path:
     assembly, config = start(config)
     tasks = build_tasks(config)
     data, dpo = build_data(config, assembly), build_stage(config).dpo
+    config = {**config, "single_picture": config["single_picture"] or data.train.source.single_picture() or None}
     if dpo:  # before adapters change the model's names
         refer(data, assembly, dpo)
     module = build_module(config, assembly.model)

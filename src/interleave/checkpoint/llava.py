@@ -58,6 +58,7 @@ class Llava:
     model_type = "llava"
     config_class: Any = LlavaConfig
     marks: Sequence[str] = (IMAGE,)
+    single_picture = "image"
 
     def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
         return config.get("model_type") == self.model_type
@@ -80,6 +81,7 @@ class Llava:
             "projector": {"name": "mlp", "depth": 2},
             "llm": {**_speaker(folder, text.model_type), "config": {**_plain(text), **tied}, "tokenizer": str(folder)},
             "modality": self.modalities(folder, described),
+            "single_picture": self.single_picture,
         }
 
     def described(self, folder: Path, config: Mapping[str, Any]) -> Any:

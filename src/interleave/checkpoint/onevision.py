@@ -28,6 +28,7 @@ class LlavaOnevision(Llava):
     model_type = "llava_onevision"
     config_class: Any = LlavaOnevisionConfig
     marks = (IMAGE, VIDEO)
+    single_picture = "multipatch"
 
     def modalities(self, folder: Path, described: Any) -> dict[str, Any]:
         most = re.fullmatch(r"anyres_max_(\d+)", described.vision_aspect_ratio)

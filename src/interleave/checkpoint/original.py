@@ -59,6 +59,7 @@ class Original:
             "projector": _projector(folder, config),
             "llm": {"name": "qwen2", "config": llm, "tokenizer": str(folder)},
             "modality": modalities(folder, config),
+            "single_picture": "multipatch" if "anyres" in str(config.get("image_aspect_ratio")) else "image",
         }
 
     def to_native(self, name: str) -> str | None:

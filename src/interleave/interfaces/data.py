@@ -13,6 +13,8 @@ class Dataset(ABC):
     """How often an epoch reads each sample, on average."""
     group: str = ""
     """What ``interleave data`` counts it under, such as a domain."""
+    single_picture: str = ""
+    """The modality that takes a picture which is a sample's only one; empty where samples say it one by one."""
     expected: int | None = None
     """How many samples there should be, where that is known."""
 
