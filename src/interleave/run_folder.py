@@ -5,19 +5,15 @@ config.yaml          enough to build the model again; with ``init`` its parts ar
 checkpoints/         Lightning's, for resuming
 """
 
-import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
 from .checkpoint import checkpoints_in, last_checkpoint, replacing, save_config
 from .types import InputError
-
-log = logging.getLogger(__name__)
 
 COMPOSED, CONFIG, WEIGHTS = "composed.yaml", "config.yaml", "model.safetensors"
 PER_CALL = ("resume", "overwrite")
@@ -49,10 +45,7 @@ def resume_from(config: Mapping[str, Any]) -> Path | None:
     if difference := _difference(run, config):
         raise InputError(f"{run} holds a run with another config ({difference}); {_ways_out(run)}")
     if checkpoints_in(run):
-        found = last_checkpoint(run)
-        if rank_zero_only.rank == 0:
-            log.warning("%s holds this run: going on from %s", run, found.name)
-        return found
+        return last_checkpoint(run)
     if (run / WEIGHTS).exists():
         raise InputError(f"{run} holds this run, finished and without a checkpoint to go on from; {_ways_out(run)}")
     return None

@@ -56,6 +56,8 @@ def train(config: Mapping[str, Any]) -> Path:
     trainer = build_trainer(config, [PeriodicEvaluation(period, tasks, assembly)] if period.every else [])
     if trainer.is_global_zero:
         begin(composed, config)
+        if resume:
+            Console().print(f"going on from {resume}", soft_wrap=True, highlight=False)
         if not resume:
             data.train.ledger.rewrite()  # an earlier run of this folder's
         Console().print(parts_table(module))
