@@ -93,7 +93,7 @@ def seeds(session: nox.Session) -> None:
 def bugs(session: nox.Session) -> None:
     """Bugs put in on purpose, one at a time: each must turn a test red."""
     install(session)
-    python(session, "tests/bugs.py")
+    python(session, "tests/mutations/bugs.py")
 
 
 @nox.session
@@ -111,7 +111,7 @@ def qlora(session: nox.Session) -> None:
     """Adapters on four bits, with bitsandbytes, which the other sessions do without."""
     install(session)
     python(session, "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[qlora]")
-    python(session, "-m", "pytest", "tests/test_lora.py", *session.posargs)
+    python(session, "-m", "pytest", "tests/training/test_lora.py", *session.posargs)
     python(session, "-m", "pip", "uninstall", "-q", "-y", "bitsandbytes")
 
 
@@ -137,4 +137,4 @@ def gpu(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Every name that a user can choose stands in the docs, and every link in them leads somewhere."""
     install(session)
-    python(session, "-m", "pytest", "tests/test_docs.py")
+    python(session, "-m", "pytest", "tests/contracts/test_docs.py")

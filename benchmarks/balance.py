@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from interleave_plugins.dataset.m4_sets import TABLE
+from interleave_plugins.dataset.base.m4_sets import TABLE
 
-from interleave.collate import Packer
-from interleave.types import Example, Visual
+from interleave.core.types import Example, Visual
+from interleave.data.packing import Packer
 
 TOKENS, POOLED = 729, 196
 """Of a view as published, and of a frame where frames are pooled two by two."""
@@ -59,7 +59,7 @@ def run(length: int, rows: int, lookahead: float, pooled: bool, batches: int) ->
             started = time.perf_counter()
             taken = [e for row in packer.take() for e in row]
             spent += time.perf_counter() - started
-            tokens[step, rank], views[step, rank] = sum(len(e.ids) for e in taken), sum(e.views for e in taken)
+            tokens[step, rank], views[step, rank] = sum(len(e.input_ids) for e in taken), sum(e.views for e in taken)
     even = [float(np.mean(x.max(1) / x.mean(1))) for x in (tokens, views)]
     return [float(tokens.mean() / (rows * length)), *even, 1000 * spent / batches / WORLD]
 

@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 
 import interleave as il
-from interleave.media import uniform
-from interleave.readers import READERS, open_clip
+from interleave.media.images import uniform
+from interleave.media.video_readers import READERS, open_clip
 
 CLIPS = {
     "720p, 10 s, a key frame every 250": (1280, 720, 240, 250),

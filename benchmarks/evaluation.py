@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 import interleave as il
-from interleave.build import assemble
 from interleave.compose import compose
-from interleave.evaluate import evaluate
-from interleave.journal import REPLIES
-from interleave.lm import LM
-from interleave.replies import Reply
-from interleave.runner import Settings
+from interleave.evaluation.evaluate import evaluate
+from interleave.evaluation.reply import Reply
+from interleave.evaluation.reply_journal import REPLIES
+from interleave.evaluation.runner import Settings
+from interleave.inference.lm import LM
+from interleave.model.assembly import assemble
 
 ITEMS = 128
 

@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 
 import torch
-from interleave_plugins.llm.chats import byte_tokenizer
+from interleave_plugins.llm.base.chat_formats import byte_tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM, SiglipVisionConfig, SiglipVisionModel
 
-from interleave.checkpoint import Shape, Tensors, write_file
-from interleave.checkpoint.original import TOWERS
+from interleave.checkpoints import Shape, Tensors, write_file
+from interleave.checkpoints.llava_original import TOWERS
 
 TEXT = {
     "vocab_size": 151936, "hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 24,

@@ -15,12 +15,12 @@ import numpy as np
 from interleave_plugins.dataset.m4_instruct import M4Instruct
 
 import interleave as il
-from interleave.build import assemble
-from interleave.data import InterleavedData
-from interleave.loader import Budget
-from interleave.source import Source, flattened
+from interleave.data.datamodule import InterleavedData
+from interleave.data.example_source import Source, flattened
+from interleave.data.packed_loader import Budget
+from interleave.model.assembly import assemble
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 WORKERS, BATCHES = 2, 300
 CONSUMED = 1_000_000
@@ -28,7 +28,7 @@ CONSUMED = 1_000_000
 
 def write(folder: Path, samples: int) -> int:
     """The stand-in for M4-Instruct: its schema and proportions, and small pictures."""
-    from standin import write
+    from m4_stand_in import write
 
     return sum(write(folder, samples).values())
 
@@ -41,7 +41,7 @@ def data_of(folder: Path) -> InterleavedData:
         "modality": {name: {"name": name} for name in ("image", "video", "multipatch")},
     })  # fmt: skip
     sets = flattened({"m4": M4Instruct(str(folder), single="image")})
-    source = Source(sets, assembly.adapters, assembly.model.llm.chat, assembly.vision)
+    source = Source(sets, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     return InterleavedData(source, Budget(2048, 1, 128, 4.0), 0, WORKERS)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-from interleave_plugins.modality.scene.meshes import render
+from interleave_plugins.scenes.readers.meshes import render
 from PIL import Image
 
 VIEWS, SIDE = 10, 384

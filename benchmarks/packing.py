@@ -10,9 +10,10 @@ from collections.abc import Callable
 import torch
 from interleave_plugins.llm.qwen2 import Qwen2
 
-from interleave.collate import Packer, collate, one_per_row
-from interleave.loss import next_token_loss
-from interleave.types import Batch, Example, VisionSpec
+from interleave.core.types import Batch, Example, VisionSpec
+from interleave.data.packing import Packer
+from interleave.model.loss import next_token_loss
+from interleave.processing.collate import collate, one_per_row
 
 VISION = VisionSpec(28, 2)
 SHAPE = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 4,
@@ -46,7 +47,9 @@ def seconds(step: Callable[[], object]) -> float:
 
 def step(llm: Qwen2, batches: list[Batch]) -> None:
     for batch in batches:
-        loss, _ = next_token_loss(llm(llm.embed(batch.ids), batch.positions, batch.document), batch.labels, llm.head)
+        loss, _ = next_token_loss(
+            llm(llm.embed(batch.input_ids), batch.position_ids, batch.document_ids), batch.labels, llm.head
+        )
         loss.backward()
     llm.zero_grad()
 
@@ -61,8 +64,8 @@ def main() -> None:
         items = examples(48, mean, spread)
         padded = [one_per_row(items[i : i + 16], VISION) for i in range(0, 48, 16)]
         rows = packed(items, 2048)
-        real = sum(len(e.ids) for e in items)
-        shares = [real / sum(b.ids.numel() for b in batches) for batches in (padded, rows)]
+        real = sum(len(e.input_ids) for e in items)
+        shares = [real / sum(b.input_ids.numel() for b in batches) for batches in (padded, rows)]
         slow, fast = (seconds(lambda b=batches: step(llm, b)) for batches in (padded, rows))  # type: ignore[misc]
         print(f"| {name} | {shares[0]:.2f} | {slow:.2f} | {shares[1]:.2f} | {fast:.2f} | {slow / fast:.1f}x |")
     head = torch.nn.Linear(896, 151_936, bias=False)

@@ -9,17 +9,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from interleave_plugins.modality.scene.matrices import focal_of, pinhole
-from interleave_plugins.modality.scene.synthetic import ANGLE, COLOURS, Thing, draw, look_at, ring
-from interleave_plugins.modality.scene.view import Camera, View
+from interleave_plugins.scenes.cameras import focal_of, pinhole
+from interleave_plugins.scenes.synthetic.render import ANGLE, COLOURS, Thing, draw, look_at, ring
+from interleave_plugins.scenes.view import Camera, View
 
-from interleave import Media, Sample, Turn, load_plugins
-from interleave.build import Assembly, assemble
-from interleave.collate import collate, one_per_row
-from interleave.generate import generate
-from interleave.optim import PARTS, Stage, optimizer, schedule
-from interleave.render import render
-from interleave.types import Example
+from interleave import Media, Message, Sample, load_plugins
+from interleave.core.types import Example
+from interleave.inference.generate import generate
+from interleave.model.assembly import Assembly, assemble
+from interleave.processing.collate import collate, one_per_row
+from interleave.processing.render import render
+from interleave.training.optimizer import PARTS, Stage, optimizer, schedule
 
 KINDS = ("none", "rays", "pointmap")
 PIXELS, FLOOR = (32, 32), 2.5
@@ -53,9 +53,9 @@ def scene(seed: int) -> tuple[list[View], str]:
 
 
 def examples(assembly: Assembly, scenes: Sequence[tuple[list[View], str]], reply: bool) -> list[Example]:
-    chat, made = assembly.model.llm.chat, []
+    chat, made = assembly.model.llm.tokenizer, []
     for views, answer in scenes:
-        turns = [Turn("user", [Media("scene3d", views), "where?"]), Turn("assistant", [answer])]
+        turns = [Message("user", [Media("scene3d", views), "where?"]), Message("assistant", [answer])]
         made.append(render(Sample(turns[:1] if reply else turns), assembly.adapters, chat, reply))
     return made
 
@@ -78,7 +78,7 @@ def train(kind: str, seed: int, steps: int, scenes: Sequence[tuple[list[View], s
     adamw = optimizer(assembly.model, stage)
     rates = schedule(adamw, stage, steps)
     for chosen in batches(examples(assembly, scenes, reply=False), steps, seed):
-        batch = collate([chosen], sum(len(e.ids) for e in chosen), assembly.vision)
+        batch = collate([chosen], sum(len(e.input_ids) for e in chosen), assembly.vision)
         loss, count = assembly.model.loss(batch)
         torch.autograd.backward(loss / count)
         torch.nn.utils.clip_grad_norm_(assembly.model.parameters(), 1.0)

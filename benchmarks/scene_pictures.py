@@ -14,12 +14,12 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
-from interleave_plugins.modality.scene.formats import open_scene
-from interleave_plugins.modality.scene.rays import back_project
-from interleave_plugins.modality.scene.selection import select
-from interleave_plugins.modality.scene.synthetic import ANGLE, SyntheticScene, Thing, draw, look_at, make_scene
-from interleave_plugins.modality.scene.synthetic_files import cameras
-from interleave_plugins.modality.scene.view import Camera, Matrix, View
+from interleave_plugins.scenes.patch_rays import back_project
+from interleave_plugins.scenes.readers.open_scene import open_scene
+from interleave_plugins.scenes.synthetic.render import ANGLE, SyntheticScene, Thing, draw, look_at, make_scene
+from interleave_plugins.scenes.synthetic.write import cameras
+from interleave_plugins.scenes.view import Camera, Matrix, View
+from interleave_plugins.scenes.view_selection import select
 from matplotlib.patches import Polygon, Rectangle
 from PIL import Image
 

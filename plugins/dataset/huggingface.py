@@ -12,8 +12,8 @@ from pyarrow.parquet import ParquetFile
 
 from interleave import BadSample, Dataset, InputError, Sample, datasets, hint
 
-from .rows import to_sample
-from .stores import Store, failures
+from .base.object_stores import Store, failures
+from .base.table_rows import to_sample
 
 KEPT = 4
 """Row groups that a process keeps decoded."""

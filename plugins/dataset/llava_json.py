@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from interleave import Dataset, InputError, Preference, Records, Sample, datasets
+from interleave import Dataset, InputError, Preference, Records, Sample, datasets, sample_from_llava
 
 
 @datasets.register("llava_json")
@@ -34,7 +34,7 @@ class LlavaJson(Dataset):
         return len(self.all)
 
     def __getitem__(self, index: int) -> Sample | Preference:
-        return Sample.from_llava(self.all[index], self.media, self.kinds)
+        return sample_from_llava(self.all[index], self.media, self.kinds)
 
     def id(self, index: int) -> str:
         record = self.all[index]

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from interleave import Dataset, InputError, Note, Records, Sample, datasets, hint
+from interleave import Dataset, InputError, Note, Records, Sample, datasets, hint, sample_from_llava
 
-from .m4_repairs import REPAIRS, one_scene
-from .m4_sets import DOMAINS, TABLE, TASKS, TEXT, UNKNOWN, Entry, is_refusal, set_of
+from .base.m4_repairs import REPAIRS, one_scene
+from .base.m4_sets import DOMAINS, TABLE, TASKS, TEXT, UNKNOWN, Entry, is_refusal, set_of
 
 BY = "To leave a data set out, name the others by only, or the domains by domains"
 VERSION = "2" + hashlib.sha256(TEXT.encode()).hexdigest()
@@ -28,12 +28,12 @@ class M4Instruct(Dataset):
 
     root: the folder of the release. annotations: its annotation files. media: the folder of the image folders; null is
     root. single_image: an annotation file in LLaVA's form for the single-image part, which the release does not hold;
-    single_image_media: its folder of images. only: the data sets to use, domains: or the domains; null is all.
-    share, caps, weights: of a data set, a task or a domain, a random part of so much of its samples, at most so many of
-    them, and how often an epoch reads each. Of single images 0.4 is read unless share says otherwise, as in the paper.
-    refusals: whether answers that refuse to answer are kept, where a data set is known for them. views: the modality of
-    3D samples, each view an image by itself as published, or all views one scene3d. frames: of videos that come as
-    lists of frames, each an image as published, or all one video. single, several, video: the modality of single
+    single_image_media: its folder of images. only: the data sets to use, domains: or the domains; null is all. share,
+    caps, weights: of a data set, a task or a domain, a random part of so much of its samples, at most so many of them,
+    and how often an epoch reads each. Of single images 0.4 is read unless share says otherwise, as in the paper.
+    refusals: whether answers that refuse to answer are kept, where a data set is known for them. views_as: the modality
+    of 3D samples, each view an image by itself as published, or all views one scene3d. frames_as: of videos that come
+    as lists of frames, each an image as published, or all one video. single, several, video: the modality of single
     images, of several, and of videos. seed: of shares and caps.
     """
 
@@ -50,8 +50,8 @@ class M4Instruct(Dataset):
         caps: dict[str, int] | None = None,
         weights: dict[str, float] | None = None,
         refusals: Literal["keep", "drop"] = "keep",
-        views: Literal["image", "scene3d"] = "image",
-        frames: Literal["image", "video"] = "image",
+        views_as: Literal["image", "scene3d"] = "image",
+        frames_as: Literal["image", "video"] = "image",
         single: str = "multipatch",
         several: str = "image",
         video: str = "video",
@@ -66,7 +66,7 @@ class M4Instruct(Dataset):
         self.records = Records([Path(root, name) for name in annotations], _label, VERSION)
         self.single_image = Records([single_image], _label, VERSION) if single_image else None
         self.kinds = {"single": single, "several": several, "video": video}
-        self.several = {"multi_view": views, "multi_frame": frames}
+        self.several = {"multi_view": views_as, "multi_frame": frames_as}
         self.parts = self._parts(only, domains, refusals == "drop")
         for name, part in self.parts.items():
             wanted = _of(share or {}, name, part.entry, part.entry.share)
@@ -144,8 +144,8 @@ class Part(Dataset):
             record = one_scene(record)
         if several and self.kinds["several"] == "video":
             record = {**one_scene(record), "image": None, "video": [record["image"]]}
-        sample = Sample.from_llava(record, self.media, self.kinds)
-        return Sample(sample.turns, sample.id, sample.source, tuple(notes))
+        sample = sample_from_llava(record, self.media, self.kinds)
+        return Sample(sample.messages, sample.id, sample.source, tuple(notes))
 
     def id(self, index: int) -> str:
         record = self.records[int(self.rows[index])]

@@ -11,9 +11,9 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from interleave import Dataset, InputError, Sample, datasets, hint, read_json
+from interleave import Dataset, InputError, Sample, datasets, hint, read_json, sample_from_llava
 
-from .scenes import FRAMES, ORDINALS, SCENARIOS, SHARES, SPLITS, Picture, Scene
+from .base.mini_drawings import FRAMES, ORDINALS, SCENARIOS, SHARES, SPLITS, Picture, Scene
 
 VERSION = 1
 PLACEHOLDER = "<image>"
@@ -68,7 +68,7 @@ def to_sample(record: dict[str, Any], folder: Path, reply: bool = False, within:
     if within:
         first, *others = record["conversations"]
         record = {**record, "conversations": [{**first, "value": in_a_sentence(first["value"])}, *others]}
-    return Sample.from_llava(record, folder, kinds, reply)
+    return sample_from_llava(record, folder, kinds, reply)
 
 
 def in_a_sentence(text: str) -> str:

@@ -1,6 +1,6 @@
 """Preference pairs in the published form."""
 
-from interleave import Preference, datasets
+from interleave import Preference, datasets, preference_from_llava
 
 from .llava_json import LlavaJson
 
@@ -13,4 +13,4 @@ class PreferenceJson(LlavaJson):
     """
 
     def __getitem__(self, index: int) -> Preference:
-        return Preference.from_record(self.all[index], self.media, self.kinds)
+        return preference_from_llava(self.all[index], self.media, self.kinds)

@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from interleave import BadSample, Dataset, InputError, Media, Note, Sample, Turn, datasets
+from interleave import BadSample, Dataset, InputError, Media, Message, Note, Sample, datasets
 
-from .stores import failures
+from .base.object_stores import failures
 
 
 @datasets.register("shards")
@@ -92,7 +92,7 @@ class Part(Dataset):
             told = " ".join(str(error).split())[:200]
             raise BadSample("unreadable shard", f"item {index} of {self.path} cannot be read: {told}") from None
         record, media = json.loads(item["record"]), item["media"].numpy().tobytes()
-        turns = [Turn(t["role"], [_part(part, media) for part in t["content"]]) for t in record["turns"]]
+        turns = [Message(t["role"], [_part(part, media) for part in t["content"]]) for t in record["turns"]]
         notes = [Note(*note) for note in record["notes"]]
         return Sample(turns, record["id"], record["source"], notes)
 

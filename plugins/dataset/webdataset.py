@@ -8,8 +8,8 @@ from typing import Any
 
 from interleave import BadSample, Dataset, InputError, Sample, datasets
 
-from .rows import to_sample
-from .stores import Store, failures
+from .base.object_stores import Store, failures
+from .base.table_rows import to_sample
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
 VIDEOS = frozenset({"mp4", "webm", "mkv", "avi", "mov"})

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from interleave import InputError, Judge, Messages, judges
+from interleave import InputError, Judge, JudgeMessages, judges
 
 
 @judges.register("dry_run")
@@ -25,7 +25,7 @@ class DryRun(Judge):
     def identity(self) -> Mapping[str, Any]:
         return self.of.identity() if self.of else {"judge": "dry_run"}
 
-    def ask(self, messages: Messages, attempt: int) -> str:
+    def ask(self, messages: JudgeMessages, attempt: int) -> str:
         """Raises InputError: there is nobody."""
         raise InputError("judge=dry_run answers nothing; choose judge=openai or judge=local")
 

@@ -9,9 +9,9 @@ import torch
 from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from interleave import BadSample, InputError, Judge, Messages, judges
+from interleave import BadSample, InputError, Judge, JudgeMessages, judges
 
-from ..pretrained import UNREADABLE, read_config
+from ..base.hf_models import UNREADABLE, read_config
 
 
 @judges.register("local")
@@ -47,10 +47,10 @@ class Local(Judge):
         said = {"judge": "local", "model": self.path, "commit": commit, "files": self.files}
         return {**said, "dtype": self.dtype, "max_tokens": self.max_tokens}
 
-    def ask(self, messages: Messages, attempt: int) -> str:
+    def ask(self, messages: JudgeMessages, attempt: int) -> str:
         return self.ask_batch([messages], attempt)[0]
 
-    def ask_batch(self, conversations: Sequence[Messages], attempt: int) -> list[str]:
+    def ask_batch(self, conversations: Sequence[JudgeMessages], attempt: int) -> list[str]:
         prompts = [self._prompt(messages) for messages in conversations]
         rows = self.tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         width = rows["input_ids"].shape[1]
@@ -73,7 +73,7 @@ class Local(Judge):
     def count(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _prompt(self, messages: Messages) -> str:
+    def _prompt(self, messages: JudgeMessages) -> str:
         try:
             return self._written(messages)
         except TemplateError:  # of a model that knows no system turn
@@ -81,7 +81,7 @@ class Local(Judge):
             first, *others = [turn for turn in messages if turn["role"] != "system"]
             return self._written([{**first, "content": "\n\n".join([*system, first["content"]])}, *others])
 
-    def _written(self, messages: Messages) -> str:
+    def _written(self, messages: JudgeMessages) -> str:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def _load(self) -> Any:

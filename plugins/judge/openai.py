@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from threading import Event
 from typing import Any
 
-from interleave import InputError, Judge, Messages, judges
+from interleave import InputError, Judge, JudgeMessages, judges
 
-from .endpoint import Endpoint, Tries
-from .pace import Pace
+from .base.http_endpoint import Endpoint, Tries
+from .base.rate_limit import Pace
 
 
 @judges.register("openai")
@@ -17,12 +17,12 @@ class OpenAI(Judge):
     model: its name there. base_url: up to and without ``/chat/completions``. key_env: the environment variable that
     holds the key; None sends no key. temperature: 0 for the likeliest answer; None leaves the field out. seed: of the
     server's sampling, one more each time that a malformed answer is asked for again; None leaves it out. max_tokens:
-    the most that an answer has. body: further fields of a request; one that is None is left out
-    (``{max_tokens: null, max_completion_tokens: 256}``). timeout: seconds for a whole answer. tries: of one request.
-    backoff: seconds before the second try, doubled for each further one, with a random part. patience: the longest wait
-    between two tries, also where the server asks for more. requests_per_minute, tokens_per_minute: rate limits, tokens
-    in and ``max_tokens`` counted; None for none. workers: requests at the same time. price_in, price_out: of a million
-    tokens, for estimates.
+    the most that an answer has. body: further fields of a request; one that is None is left out (``{max_tokens: null,
+    max_completion_tokens: 256}``). timeout: seconds for a whole answer. tries: of one request. backoff: seconds before
+    the second try, doubled for each further one, with a random part. patience: the longest wait between two tries, also
+    where the server asks for more. requests_per_minute, tokens_per_minute: rate limits, tokens in and ``max_tokens``
+    counted; None for none. num_workers: requests at the same time. price_in, price_out: of a million tokens, for
+    estimates.
     """
 
     def __init__(  # noqa: PLR0913 -- a config's options
@@ -40,13 +40,14 @@ class OpenAI(Judge):
         patience: float = 120.0,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
-        workers: int = 8,
+        num_workers: int = 8,
         price_in: float | None = None,
         price_out: float | None = None,
     ) -> None:
         positive = {
             "max_tokens": max_tokens, "timeout": timeout, "tries": tries, "backoff": backoff, "patience": patience,
-            "requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute, "workers": workers,
+            "requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute,
+            "num_workers": num_workers,
         }  # fmt: skip
         for name, value in positive.items():
             if value is not None and value <= 0:
@@ -55,12 +56,12 @@ class OpenAI(Judge):
         self.endpoint = Endpoint(base_url, key_env, Tries(timeout, tries, backoff, patience), pace)
         sent = {"model": model, "temperature": temperature, "seed": seed, "max_tokens": max_tokens, **(body or {})}
         self.body = {name: value for name, value in sent.items() if value is not None}
-        self.max_tokens, self.workers, self.prices = max_tokens, workers, (price_in, price_out)
+        self.max_tokens, self.num_workers, self.prices = max_tokens, num_workers, (price_in, price_out)
 
     def identity(self) -> Mapping[str, Any]:
         return {"judge": "openai", "base_url": self.endpoint.base_url, **self.body}
 
-    def ask(self, messages: Messages, attempt: int) -> str:
+    def ask(self, messages: JudgeMessages, attempt: int) -> str:
         body = {**self.body, "messages": messages}
         if "seed" in body:
             body["seed"] += attempt

@@ -8,7 +8,7 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PreTrained
 
 from interleave import InputError, llms, weights_follow
 
-from .causal import CausalLM, parts, speak
+from .base.causal_lm import CausalLM, parts, speak
 
 FAMILIES = {"gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "llama": "llama3", "phi3": "phi3"}
 """Model type -> chat format; ChatML for the others."""

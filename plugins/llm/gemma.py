@@ -6,7 +6,7 @@ from transformers import Gemma2ForCausalLM, Gemma3ForCausalLM, GemmaForCausalLM
 
 from interleave import llms
 
-from .causal import CausalLM, parts, speak
+from .base.causal_lm import CausalLM, parts, speak
 
 KINDS = {"gemma3_text": Gemma3ForCausalLM, "gemma2": Gemma2ForCausalLM, "gemma": GemmaForCausalLM}
 

@@ -6,7 +6,7 @@ from transformers import LlamaForCausalLM
 
 from interleave import llms
 
-from .causal import CausalLM, parts, speak
+from .base.causal_lm import CausalLM, parts, speak
 
 
 @llms.register("llama")

@@ -6,7 +6,7 @@ from transformers import Qwen2ForCausalLM
 
 from interleave import llms
 
-from .causal import CausalLM, parts, speak
+from .base.causal_lm import CausalLM, parts, speak
 
 
 @llms.register("qwen2")

@@ -6,7 +6,7 @@ from transformers import Qwen3ForCausalLM
 
 from interleave import llms
 
-from .causal import CausalLM, parts, speak
+from .base.causal_lm import CausalLM, parts, speak
 
 
 @llms.register("qwen3")

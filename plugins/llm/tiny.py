@@ -7,8 +7,8 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from interleave import llms
 
-from .causal import CausalLM
-from .chats import PLAIN, ROLES, Format, TokenizerChat, byte_tokenizer
+from .base.causal_lm import CausalLM
+from .base.chat_formats import PLAIN, ROLES, Format, HFChatTokenizer, byte_tokenizer
 
 END = "<|end|>"
 FORMAT = Format.alike("<|{role}|>", END, [END, *(f"<|{role}|>" for role in ROLES)], END)
@@ -22,7 +22,7 @@ class TinyLM(CausalLM):
     """
 
     def __init__(self, dim: int = 96, layers: int = 3, heads: int = 4, std: float = 0.1) -> None:
-        chat = TokenizerChat(byte_tokenizer([PLAIN, *FORMAT.special]), FORMAT)
+        chat = HFChatTokenizer(byte_tokenizer([PLAIN, *FORMAT.special]), FORMAT)
         config = Qwen2Config(
             vocab_size=len(chat.tokenizer),
             hidden_size=dim,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from interleave import NEWLINE, InputError, ModalityAdapter, VisionSpec, Visual, load_image, modalities
 
-from .anyres import best_resolution, margins, on_page, read_pinpoints, shrunk
-from .pooling import need_square
+from .base.anyres import best_resolution, margins, on_page, read_pinpoints, shrunk
+from .base.pooled_views import need_square
 
 Merge = Literal["flat", "spatial", "spatial_unpad"]
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from interleave import InputError, VisionSpec, Visual, load_image, modalities
 
-from .pooling import Newline, Pool, Pooled
-from .scene.coordinates import Frame, to_frame, write_point
-from .scene.encoding import PoseEncoding, Poses
-from .scene.formats import open_scene
-from .scene.selection import Selection, select
-from .scene.view import View
+from ..scenes.pose_encoding import PoseEncoding, Poses
+from ..scenes.readers.open_scene import open_scene
+from ..scenes.text_coordinates import Frame, to_frame, write_point
+from ..scenes.view import View
+from ..scenes.view_selection import Selection, select
+from .base.pooled_views import Newline, Pool, Pooled
 
 
 @modalities.register("scene3d")
@@ -22,12 +22,12 @@ class Scene3D(Pooled):
     """Views of one scene, one after another. Takes a folder or a list of pictures, or a scene with cameras: a folder in
     ScanNet's form, a COLMAP model, a ``transforms.json``, a nuScenes record, a mesh or a point cloud.
 
-    max_views: at most so many. views: which ones, ``uniform`` over all, the ``farthest`` apart, or those that cover
-    most (``coverage``); the last two need cameras. far: how far a view without depth is taken to see by ``coverage``,
-    null derives it from the cameras. poses: what patches learn of their place in the scene, with weights of their own:
-    nothing, a ``pointmap`` from depth, or ``rays`` without depth. titles: write each camera's position before its view,
-    in the axes of the ``world`` or of the ``first`` view. pool, stride, newline, fit: as for videos, with views for
-    frames. llm_dim: of the features that poses are added to.
+    max_views: at most so many. view_selection: which ones, ``uniform`` over all, the ``farthest`` apart, or those that
+    cover most (``coverage``); the last two need cameras. far: how far a view without depth is taken to see by
+    ``coverage``, null derives it from the cameras. poses: what patches learn of their place in the scene, with weights
+    of their own: nothing, a ``pointmap`` from depth, or ``rays`` without depth. titles: write each camera's position
+    before its view, in the axes of the ``world`` or of the ``first`` view. pool, stride, newline, fit: as for videos,
+    with views for frames. llm_dim: of the features that poses are added to.
     """
 
     def __init__(  # noqa: PLR0913 (the options that a config sets)
@@ -35,7 +35,7 @@ class Scene3D(Pooled):
         vision: VisionSpec,
         llm_dim: int = 0,
         max_views: int = 10,
-        views: Selection = "uniform",
+        view_selection: Selection = "uniform",
         far: float | None = None,
         poses: Poses = "none",
         titles: Literal["none"] | Frame = "none",
@@ -49,12 +49,12 @@ class Scene3D(Pooled):
             raise InputError(f"far is {far}; a view sees farther than 0, or null")
         if poses != "none" and llm_dim < 1:
             raise InputError(f"poses={poses} needs llm_dim, the features' size, and it is {llm_dim}")
-        self.max_views, self.selection, self.far, self.titles = max_views, views, far, titles
+        self.max_views, self.view_selection, self.far, self.titles = max_views, view_selection, far, titles
         self.encoding = PoseEncoding(poses, vision, llm_dim)
 
     def prepare(self, data: Any) -> Visual:
         scene = open_scene(data, self.max_views)
-        shown = [scene[i] for i in select(scene, self.max_views, self.selection, self.far)]
+        shown = [scene[i] for i in select(scene, self.max_views, self.view_selection, self.far)]
         pixels = self.views([load_image(view.picture) for view in shown])
         return Visual("scene3d", pixels, self.layout(self._titles(shown)), self.encoding.describe(shown, self.fit))
 

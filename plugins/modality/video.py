@@ -8,14 +8,14 @@ import numpy as np
 
 from interleave import VisionSpec, Visual, load_frames, modalities
 
-from .pooling import Newline, Pool, Pooled
+from .base.pooled_views import Newline, Pool, Pooled
 
 
 @modalities.register("video")
 class Video(Pooled):
     """Uniform frames as views. Takes a file, a folder of frames or a list of pictures.
 
-    frames: at most so many. pool: how squares of a frame's tokens become one token, by ``average``, ``max``,
+    num_frames: at most so many. pool: how squares of a frame's tokens become one token, by ``average``, ``max``,
     ``bilinear`` or by taking one (``stride``). stride: the side of these squares; 1 keeps all tokens. newline: the
     learned separator never, once at the very end (``one_token``), after each ``frame`` or after each row of each frame
     (``grid``). reader: what decodes files, ``auto`` takes the first that is installed. sampling: which frames are
@@ -28,7 +28,7 @@ class Video(Pooled):
     def __init__(  # noqa: PLR0913 (the options that a config sets)
         self,
         vision: VisionSpec,
-        frames: int = 10,
+        num_frames: int = 10,
         pool: Pool = "average",
         stride: int = 1,
         newline: Newline = "none",
@@ -40,17 +40,17 @@ class Video(Pooled):
         fit: Literal["square", "pad"] = "square",
     ) -> None:
         super().__init__(vision, pool, stride, newline, fit)
-        self.frames, self.times = frames, times
+        self.num_frames, self.times = num_frames, times
         self.read = partial(load_frames, reader=reader, sampling=sampling, fps=fps, timeout=timeout)
 
     def prepare(self, data: Any) -> Visual:
-        images, seconds = self.read(data, self.frames)
+        images, seconds = self.read(data, self.num_frames)
         titles = [f"{second:.1f}s " if self.times else "" for second in seconds]
         return Visual("video", self.views(images), self.layout(titles))
 
     def fewer(self, views: int) -> "Video":
         changed = copy.copy(self)
-        changed.frames = min(self.frames, views)
+        changed.num_frames = min(self.num_frames, views)
         return changed
 
     def example(self) -> Any:

@@ -1,14 +1,12 @@
 """LLaVA's projector."""
 
-from typing import Any
-
 from torch import nn
 
-from interleave import InputError, projectors
+from interleave import InputError, Projector, projectors
 
 
 @projectors.register("mlp")
-class MLP(nn.Sequential):
+class MLP(nn.Sequential, Projector):
     """Linear layers with GELU between them; depth 2 is the published ``mlp2x_gelu``. Keeps every token.
 
     std: of the initial weights; None leaves torch's own initialisation.
@@ -29,7 +27,3 @@ class MLP(nn.Sequential):
                 if isinstance(layer, nn.Linear):
                     nn.init.normal_(layer.weight, std=std)
                     nn.init.zeros_(layer.bias)
-
-    def portable(self) -> dict[str, Any]:
-        """Its options say everything."""
-        return {}

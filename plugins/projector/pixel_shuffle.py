@@ -1,16 +1,14 @@
 """Fewer, wider tokens: neighbouring patches become one."""
 
-from typing import Any
+from torch import Tensor
 
-from torch import Tensor, nn
-
-from interleave import InputError, projectors
+from interleave import InputError, Projector, projectors
 
 from .mlp import MLP
 
 
 @projectors.register("pixel_shuffle")
-class PixelShuffle(nn.Module):
+class PixelShuffle(Projector):
     """Squares of ``factor`` x ``factor`` patches are laid end to end and go through an MLP, so that a grid of g patches
     a side leaves g / factor tokens a side. A class token has no place in it.
 
@@ -41,10 +39,6 @@ class PixelShuffle(nn.Module):
             )
         self.factor, self.grid, self.prefix = factor, grid // factor, 0
         self.mlp = MLP(vision_dim * factor**2, llm_dim, self.grid, depth=depth, std=std)
-
-    def portable(self) -> dict[str, Any]:
-        """Its options say everything."""
-        return {}
 
     def forward(self, features: Tensor) -> Tensor:
         """(V, (grid * factor)^2, vision_dim) -> (V, grid^2, llm_dim)"""

@@ -1,16 +1,15 @@
 """A fixed number of tokens from any number of patches."""
 
 from math import isqrt
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from interleave import InputError, projectors
+from interleave import InputError, Projector, projectors
 
 
 @projectors.register("resampler")
-class Resampler(nn.Module):
+class Resampler(Projector):
     """Learned queries read the patches by cross-attention, as in a Perceiver. A class token is read like a patch.
 
     queries: tokens that a view becomes, a square number. depth: layers of cross-attention. heads: of each; they must
@@ -41,10 +40,6 @@ class Resampler(nn.Module):
         self.enter = nn.Linear(vision_dim, llm_dim)
         self.layers = nn.ModuleList(_Reader(llm_dim, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(llm_dim)
-
-    def portable(self) -> dict[str, Any]:
-        """Its options say everything."""
-        return {}
 
     def forward(self, features: Tensor) -> Tensor:
         """(V, prefix + grid^2 of the encoder, vision_dim) -> (V, queries, llm_dim), as ``grid`` x ``grid``"""

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from interleave import InputError, JudgedTask, Messages, read_json, tasks
+from interleave import InputError, JudgedTask, JudgeMessages, read_json, tasks
 
-from . import judged
-from .questions import PHRASE, PHRASES, Record, text
-from .tables import Form, Rows, named, same
-from .videos import Videos
+from .base import judge_prompts as judged
+from .base.question_tables import Form, Rows, named, same
+from .base.questions import PHRASE, PHRASES, Record, text
+from .base.video_questions import Videos
 
 
 @tasks.register("activitynet_qa")
@@ -53,7 +53,7 @@ class ActivityNetQA(Videos, JudgedTask):
     def answer(self, record: Record) -> str:
         return text(record, "answer")
 
-    def judge(self, record: Record, reply: str) -> Messages:
+    def judge(self, record: Record, reply: str) -> JudgeMessages:
         fields = judged.compared(text(record, "question"), self.answer(record), reply)
         return judged.ask(judged.MATCH, fields, verdict=True)
 

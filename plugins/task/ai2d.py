@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from interleave import tasks
 
-from .questions import LETTER, Choices, Pictures
-from .tables import Form, same
+from .base.question_tables import Form, same
+from .base.questions import LETTER, Choices, Pictures
 
 
 @tasks.register("ai2d")

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from interleave import metrics, tasks
+from interleave import tasks
+from interleave.scoring import metrics
 
-from .questions import PHRASE, SHORT, Pictures, Record, text
-from .tables import Form, same
+from .base.question_tables import Form, same
+from .base.questions import PHRASE, SHORT, Pictures, Record, text
 
 
 @tasks.register("chartqa")

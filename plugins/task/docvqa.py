@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from interleave import metrics, tasks
+from interleave import tasks
+from interleave.scoring import metrics
 
-from .questions import PHRASE, Pictures, Record, texts
-from .tables import Form, same
+from .base.question_tables import Form, same
+from .base.questions import PHRASE, Pictures, Record, texts
 
 ANSWER: Mapping[str, Any] = {"max_new_tokens": 128}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from interleave import InputError, Media, Sample, Task, Turn, load_frames, tasks
+from interleave import InputError, Media, Message, Sample, Task, load_frames, tasks
 
 DEMOS = files("interleave_plugins.task") / "emerging_demos.yaml"
 
@@ -42,7 +42,7 @@ class Emerging(Task):
             frames = [frame for clip in clips for frame in load_frames(clip, self.frames)[0]]
             shown.append(Media(self.video, frames))
         shown += [Media(self.video, clip) for clip in clips if len(clips) == 1]
-        return Sample([Turn("user", [*shown, record["prompt"]])], record["id"], "emerging")
+        return Sample([Message("user", [*shown, record["prompt"]])], record["id"], "emerging")
 
     def answer(self, record: Mapping[str, Any]) -> str:
         """There is none: words that the patterns look for."""

@@ -17,11 +17,12 @@ from interleave import (
     Sample,
     Scored,
     Task,
-    metrics,
     read_json,
     released_rows,
+    sample_from_llava,
     tasks,
 )
+from interleave.scoring import metrics
 
 PICTURE = "<image>"
 TYPES = ("open-ended", "multi-choice")
@@ -55,7 +56,7 @@ class InterleaveBench(Task):
         single: str = "image",
         several: str = "image",
     ) -> None:
-        self.root, self.prompt, self.extra_prompt, self.turns = Path(root), prompt, extra_prompt, turns
+        self.root, self.prompt, self.extra_prompt, self.messages = Path(root), prompt, extra_prompt, turns
         self.history = history
         self.kinds = {"single": single, "several": several}
         changed = [prompt] * (prompt != "published") + [extra_prompt] * bool(extra_prompt)
@@ -76,7 +77,7 @@ class InterleaveBench(Task):
         if isinstance(images, list) and any(PICTURE in str(turn.get("value")) for turn in later):
             images = images[: sum(str(turn.get("value")).count(PICTURE) for turn in asked)]
         shown = {**record, "image": images, "conversations": [self._asked(turn) for turn in asked]}
-        return Sample.from_llava(shown, self.root, self.kinds, reply=True)
+        return sample_from_llava(shown, self.root, self.kinds, reply=True)
 
     def after(self, record: Mapping[str, Any]) -> int | None:
         return record["before"] if self.history == "own" else None

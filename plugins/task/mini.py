@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from interleave import Media, Sample, Task, Turn, list_frames, load_frames, load_image, tasks
+from interleave import Media, Message, Sample, Task, list_frames, load_frames, load_image, tasks
 
+from ..dataset.base.mini_drawings import FRAMES, HELD_OUT
 from ..dataset.mini import make, records, to_sample
-from ..dataset.scenes import FRAMES, HELD_OUT
 
 AS_IT_IS, BLANK, REVERSED = "as it is", "blank", "reversed"
 
@@ -49,7 +49,7 @@ class MiniTask(Task):
         if record["condition"] == AS_IT_IS:
             return sample
         change = blank if record["condition"] == BLANK else reverse
-        return Sample([change(turn) for turn in sample.turns], sample.id, sample.source)
+        return Sample([change(turn) for turn in sample.messages], sample.id, sample.source)
 
     def answer(self, record: Mapping[str, Any]) -> str:
         return str(record["conversations"][-1]["value"])
@@ -71,8 +71,8 @@ class MiniTask(Task):
         return float(record["metadata"]["chance"])
 
 
-def blank(turn: Turn) -> Turn:
-    return Turn(turn.role, [_blank(p) if isinstance(p, Media) else p for p in turn.content])
+def blank(turn: Message) -> Message:
+    return Message(turn.role, [_blank(p) if isinstance(p, Media) else p for p in turn.content])
 
 
 def _blank(media: Media) -> Media:
@@ -80,10 +80,10 @@ def _blank(media: Media) -> Media:
     return Media(media.kind, pictures if media.kind in ("video", "scene3d") else pictures[0])
 
 
-def reverse(turn: Turn) -> Turn:
+def reverse(turn: Message) -> Message:
     """Several visuals change places; frames and views of one change theirs."""
     media = [_reverse(p) for p in turn.content if isinstance(p, Media)]
-    return Turn(turn.role, [media.pop() if isinstance(p, Media) else p for p in turn.content])
+    return Message(turn.role, [media.pop() if isinstance(p, Media) else p for p in turn.content])
 
 
 def _reverse(media: Media) -> Media:

@@ -7,8 +7,8 @@ from statistics import fmean
 
 from interleave import InputError, Scored, tasks
 
-from .questions import PHRASE, SHORT, Pictures, Record, YesNo, text
-from .tables import Form, Row, Rows, named, same
+from .base.question_tables import Form, Row, Rows, named, same
+from .base.questions import PHRASE, SHORT, Pictures, Record, YesNo, text
 
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 PERCEPTION = (

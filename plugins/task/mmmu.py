@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
-from interleave import BadSample, Media, Sample, Turn, tasks
+from interleave import BadSample, Media, Message, Sample, tasks
 
-from .questions import LETTER, PHRASE, SHORT, Choices, Pictures, Record, lettered, picture, text
-from .tables import Form, same
+from .base.question_tables import Form, same
+from .base.questions import LETTER, PHRASE, SHORT, Choices, Pictures, Record, lettered, picture, text
 
 FIELDS = {
     "Art and Design": ("Art", "Art_Theory", "Design", "Music"),
@@ -65,7 +65,7 @@ class MMMU(Pictures, Choices):
         parts: list[str | Media] = [
             media[f"image_{part}"] if i % 2 else part for i, part in enumerate(MARK.split(asked)) if i % 2 or part
         ]
-        return Sample([Turn("user", parts)], str(record["id"]))
+        return Sample([Message("user", parts)], str(record["id"]))
 
     def names(self, record: Record) -> list[str]:
         """The columns of the pictures that the text names; the first one where it names none."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from interleave import BadSample, Sample, Task, metrics, read_json, tasks
+from interleave import BadSample, Sample, Task, read_json, sample_from_llava, tasks
+from interleave.scoring import metrics
 
 
 @tasks.register("multiple_choice")
@@ -42,7 +43,7 @@ class MultipleChoice(Task):
         question = with_placeholders(record, self.kinds)
         text = f"{question}\n{options}\n{self.prompt}"
         asked = {**record, "conversations": [{"from": "human", "value": text}]}
-        return Sample.from_llava(asked, self.media, self.kinds, reply=True)
+        return sample_from_llava(asked, self.media, self.kinds, reply=True)
 
     def answer(self, record: Mapping[str, Any]) -> str:
         choices, answer = record.get("choices") or [], record.get("answer")

@@ -8,9 +8,9 @@ from string import ascii_uppercase
 
 from interleave import BadSample, InputError, Media, Scored, hint, tasks
 
-from .questions import Choices, Record, below, text, texts
-from .tables import Form, Rows, load, named, same
-from .videos import Videos
+from .base.question_tables import Form, Rows, load, named, same
+from .base.questions import Choices, Record, below, text, texts
+from .base.video_questions import Videos
 
 FOLDERS: Mapping[str, str] = {
     "action_antonym": "ssv2_video_mp4",

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from interleave import metrics, tasks
+from interleave import tasks
+from interleave.scoring import metrics
 
-from .questions import LETTER, PHRASES, Choices, Record, numbered, text
-from .tables import Form, same
-from .videos import Videos
+from .base.question_tables import Form, same
+from .base.questions import LETTER, PHRASES, Choices, Record, numbered, text
+from .base.video_questions import Videos
 
 KINDS = {"C": "causal", "T": "temporal", "D": "descriptive"}
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from interleave import Sample, Task, metrics, read_json, tasks
+from interleave import Sample, Task, read_json, sample_from_llava, tasks
+from interleave.scoring import metrics
 
 
 @tasks.register("open_answer")
@@ -25,8 +26,8 @@ class OpenAnswer(Task):
         return self.all
 
     def sample(self, record: Mapping[str, Any]) -> Sample:
-        Sample.from_llava(record, self.media, self.kinds)  # a record without an answer cannot be scored
-        return Sample.from_llava(record, self.media, self.kinds, reply=True)
+        sample_from_llava(record, self.media, self.kinds)  # a record without an answer cannot be scored
+        return sample_from_llava(record, self.media, self.kinds, reply=True)
 
     def answer(self, record: Mapping[str, Any]) -> str:
         return str(record["conversations"][-1]["value"])

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from interleave import Scored, metrics, tasks
+from interleave import Scored, tasks
+from interleave.scoring import metrics
 
-from .questions import PHRASE, Pictures, Record, YesNo
-from .tables import Form, same
+from .base.question_tables import Form, same
+from .base.questions import PHRASE, Pictures, Record, YesNo
 
 ANSWER: Mapping[str, Any] = {"max_new_tokens": 128}
 KINDS = ("random", "popular", "adversarial")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from interleave import InputError, Media, tasks
 
-from .questions import LETTER, Choices, Pictures, Record, picture, texts
-from .tables import Form, Rows, load, named, same
+from .base.question_tables import Form, Rows, load, named, same
+from .base.questions import LETTER, Choices, Pictures, Record, picture, texts
 
 
 @tasks.register("scienceqa_img")

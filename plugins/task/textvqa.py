@@ -3,10 +3,11 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from interleave import Media, metrics, tasks
+from interleave import Media, tasks
+from interleave.scoring import metrics
 
-from .questions import PHRASE, PHRASES, Pictures, Record, picture, text, texts
-from .tables import Form, same
+from .base.question_tables import Form, same
+from .base.questions import PHRASE, PHRASES, Pictures, Record, picture, text, texts
 
 
 @tasks.register("textvqa")

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from interleave import JudgedTask, Messages, tasks
+from interleave import JudgedTask, JudgeMessages, tasks
 
-from . import judged
-from .questions import LONG, Record, text
-from .tables import Form, same
-from .videos import Videos
+from .base import judge_prompts as judged
+from .base.question_tables import Form, same
+from .base.questions import LONG, Record, text
+from .base.video_questions import Videos
 
 
 @tasks.register("vdd")
@@ -32,7 +32,7 @@ class VideoDescription(Videos, JudgedTask):
     def answer(self, record: Record) -> str:
         return text(record, "answer")
 
-    def judge(self, record: Record, reply: str) -> Messages:
+    def judge(self, record: Record, reply: str) -> JudgeMessages:
         fields = judged.compared(text(record, "question"), self.answer(record), reply)
         return judged.ask(judged.DETAIL, fields)
 

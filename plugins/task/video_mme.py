@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from interleave import Media, tasks
 
-from .questions import Choices, Record, lettered, text
-from .tables import Form, same
-from .videos import Videos
+from .base.question_tables import Form, same
+from .base.questions import Choices, Record, lettered, text
+from .base.video_questions import Videos
 
 
 @tasks.register("video_mme")

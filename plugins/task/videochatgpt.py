@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from interleave import BadSample, InputError, JudgedTask, Messages, hint, tasks
+from interleave import BadSample, InputError, JudgedTask, JudgeMessages, hint, tasks
 
-from . import judged
-from .questions import LONG, Record, text
-from .tables import Form, Row, Rows, load, named, same
-from .videos import Videos
+from .base import judge_prompts as judged
+from .base.question_tables import Form, Row, Rows, load, named, same
+from .base.questions import LONG, Record, text
+from .base.video_questions import Videos
 
 Asked = Sequence[tuple[Record, str]]
 PARTS: Mapping[str, tuple[str, str]] = {
@@ -104,7 +104,7 @@ class VideoChatGPT(Videos, JudgedTask):
             joined.append(None if None in both else ({**record, "replies": both}, reply))
         return joined
 
-    def judge(self, record: Record, reply: str) -> Messages:
+    def judge(self, record: Record, reply: str) -> JudgeMessages:
         """Raises BadSample for one question of a pair alone."""
         criterion = CRITERIA[record["dimension"]]
         if "pair" not in record:

@@ -8,8 +8,8 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from interleave import vision_encoders
 
-from ..pretrained import build
-from .tower import Feature, Tower
+from ..base.hf_models import build
+from .base.vision_tower import Feature, Tower
 
 
 @vision_encoders.register("clip")

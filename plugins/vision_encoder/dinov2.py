@@ -8,8 +8,8 @@ from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT
 
 from interleave import vision_encoders
 
-from ..pretrained import build
-from .tower import Feature, Tower
+from ..base.hf_models import build
+from .base.vision_tower import Feature, Tower
 
 KINDS = {"dinov2": Dinov2Model, "dinov2_with_registers": Dinov2WithRegistersModel}
 

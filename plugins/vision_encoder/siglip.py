@@ -6,8 +6,8 @@ from transformers import SiglipVisionModel
 
 from interleave import vision_encoders
 
-from ..pretrained import build
-from .tower import Tower
+from ..base.hf_models import build
+from .base.vision_tower import Tower
 
 
 @vision_encoders.register("siglip")

@@ -9,8 +9,8 @@ from transformers import Siglip2VisionModel, SiglipVisionModel
 
 from interleave import vision_encoders
 
-from ..pretrained import build
-from .tower import Tower
+from ..base.hf_models import build
+from .base.vision_tower import Tower
 
 KINDS = {"siglip2_vision_model": Siglip2VisionModel, "siglip_vision_model": SiglipVisionModel}
 

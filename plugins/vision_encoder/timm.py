@@ -6,11 +6,11 @@ import timm
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from interleave import InputError, VisionSpec, vision_encoders
+from interleave import InputError, VisionEncoder, VisionSpec, vision_encoders
 
 
 @vision_encoders.register("timm")
-class Timm(nn.Module):
+class Timm(VisionEncoder):
     """The unpooled features of a timm ViT or convolutional net, without class or register tokens.
 
     model: timm's name. pretrained: load the weights that timm knows for it. size: side of a view in pixels; None takes
@@ -64,13 +64,15 @@ class Timm(nn.Module):
         """The options that build the same shape without the files."""
         return {"pretrained": False}
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixel_values: Tensor) -> Tensor:
         """(V, 3, S, S) -> (V, P, dim)"""
         shape: Any = self.model
         if self.layer is None:
-            features: Tensor = shape.forward_features(pixels)
+            features: Tensor = shape.forward_features(pixel_values)
         else:
-            (features,) = shape.forward_intermediates(pixels, indices=[self.layer], norm=False, intermediates_only=True)
+            (features,) = shape.forward_intermediates(
+                pixel_values, indices=[self.layer], norm=False, intermediates_only=True
+            )
         if features.ndim == 4:  # a map: (V, dim, h, w), or of Swin and its like (V, h, w, dim)
             last = self.layer is None and getattr(shape, "output_fmt", "NCHW") == "NHWC"
             return features.flatten(1, 2) if last else features.flatten(2).transpose(1, 2)

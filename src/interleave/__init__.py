@@ -4,46 +4,74 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import metrics
-    from .attention import register as register_attention
-    from .attention import segments
-    from .benchmark import BENCH, TASK_OF, released_rows
-    from .interfaces import (
-        Chat,
-        Dataset,
-        Judge,
-        JudgedTask,
+    from .core.errors import BadSample, InputError, hint
+    from .core.files import replacing
+    from .core.sample import Media, Message, Note, Preference, Sample
+    from .core.types import NEWLINE, Batch, Example, VisionSpec, Visual
+    from .data.annotations import Records, read_json
+    from .inference.lm import LM, load
+    from .interfaces.dataset import Dataset
+    from .interfaces.judge import Judge, JudgedTask, JudgeMessages
+    from .interfaces.model_parts import (
+        ChatTokenizer,
         LanguageModel,
-        Messages,
         ModalityAdapter,
         Projector,
-        Scored,
-        Task,
         VisionEncoder,
         weights_follow,
     )
-    from .lm import LM, load
-    from .media import list_frames, load_image, uniform
-    from .records import Records, read_json
-    from .registry import datasets, hint, judges, llms, load_plugins, modalities, projectors, tasks, vision_encoders
-    from .sample import Media, Preference, Sample, Turn
-    from .types import NEWLINE, BadSample, Batch, Example, InputError, Note, VisionSpec, Visual
-    from .video import load_frames
+    from .interfaces.registry import (
+        datasets,
+        judges,
+        llms,
+        load_plugins,
+        modalities,
+        projectors,
+        tasks,
+        vision_encoders,
+    )
+    from .interfaces.task import Scored, Task
+    from .media.images import list_frames, load_image, uniform
+    from .media.videos import load_frames
+    from .model.document_attention import register_attention, segments
+    from .processing.llava_records import preference_from_llava, sample_from_llava
+    from .scoring import metrics
+    from .scoring.interleave_bench import BENCH, TASK_OF, released_rows
 
 _HOMES = {
-    "attention": ["register_attention", "segments"],
-    "benchmark": ["BENCH", "TASK_OF", "released_rows"],
-    "interfaces": ["Chat", "Dataset", "Judge", "JudgedTask", "LanguageModel", "Messages", "ModalityAdapter",
-                   "Projector", "Scored", "Task", "VisionEncoder", "weights_follow"],
-    "lm": ["LM", "load"],
-    "media": ["list_frames", "load_image", "uniform"],
-    "records": ["Records", "read_json"],
-    "registry": ["datasets", "hint", "judges", "llms", "load_plugins", "modalities", "projectors", "tasks",
-                 "vision_encoders"],
-    "sample": ["Media", "Preference", "Sample", "Turn"],
-    "types": ["NEWLINE", "BadSample", "Batch", "Example", "InputError", "Note", "VisionSpec", "Visual"],
-    "video": ["load_frames"],
-}  # fmt: skip
+    "core.errors": ["BadSample", "InputError", "hint"],
+    "core.files": ["replacing"],
+    "core.sample": ["Media", "Note", "Preference", "Sample", "Message"],
+    "core.types": ["NEWLINE", "Batch", "Example", "VisionSpec", "Visual"],
+    "data.annotations": ["Records", "read_json"],
+    "inference.lm": ["LM", "load"],
+    "interfaces.dataset": ["Dataset"],
+    "interfaces.judge": ["Judge", "JudgedTask", "JudgeMessages"],
+    "interfaces.model_parts": [
+        "ChatTokenizer",
+        "LanguageModel",
+        "ModalityAdapter",
+        "Projector",
+        "VisionEncoder",
+        "weights_follow",
+    ],
+    "interfaces.registry": [
+        "datasets",
+        "judges",
+        "llms",
+        "load_plugins",
+        "modalities",
+        "projectors",
+        "tasks",
+        "vision_encoders",
+    ],
+    "interfaces.task": ["Scored", "Task"],
+    "media.images": ["list_frames", "load_image", "uniform"],
+    "media.videos": ["load_frames"],
+    "model.document_attention": ["register_attention", "segments"],
+    "processing.llava_records": ["preference_from_llava", "sample_from_llava"],
+    "scoring.interleave_bench": ["BENCH", "TASK_OF", "released_rows"],
+}
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
@@ -53,15 +81,16 @@ __all__ = [
     "TASK_OF",
     "BadSample",
     "Batch",
-    "Chat",
+    "ChatTokenizer",
     "Dataset",
     "Example",
     "InputError",
     "Judge",
+    "JudgeMessages",
     "JudgedTask",
     "LanguageModel",
     "Media",
-    "Messages",
+    "Message",
     "ModalityAdapter",
     "Note",
     "Preference",
@@ -70,7 +99,6 @@ __all__ = [
     "Sample",
     "Scored",
     "Task",
-    "Turn",
     "VisionEncoder",
     "VisionSpec",
     "Visual",
@@ -85,10 +113,13 @@ __all__ = [
     "load_plugins",
     "metrics",
     "modalities",
+    "preference_from_llava",
     "projectors",
     "read_json",
     "register_attention",
     "released_rows",
+    "replacing",
+    "sample_from_llava",
     "segments",
     "tasks",
     "uniform",
@@ -99,8 +130,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "metrics":
-        return import_module(".metrics", __name__)
+        return import_module(".scoring.metrics", __name__)
     if name not in _HOME_OF:
         raise AttributeError(f"module 'interleave' has no attribute {name!r}")
-    home = import_module(f".{_HOME_OF[name]}", __name__)
-    return getattr(home, "register" if name == "register_attention" else name)
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)

@@ -21,8 +21,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .registry import check, hint
-from .types import InputError
+from .core.errors import InputError, hint
+from .core.options import check
 
 FOLDER = Path(str(files("interleave.conf"))) / "ablation"
 

@@ -5,7 +5,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 Command = Callable[[Sequence[str]], int | None]
 
@@ -21,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="overrides, or what the command takes")
     asked = parser.parse_args(argv)
     _quieten()
-    from .types import InputError
+    from .core.errors import InputError
 
     try:
         return COMMANDS[asked.command](asked.arguments) or 0
@@ -42,29 +43,40 @@ def _quieten() -> None:
 def train(arguments: Sequence[str]) -> None:
     """train a composed experiment"""
     from .compose import run
-    from .train import train as action
 
-    run("train", arguments, action)
+    run("train", arguments, _train)
+
+
+def _train(config: Mapping[str, Any]) -> None:
+    """Imported once a config is composed, so that an error in it takes no ten seconds to show."""
+    from .training.train import train
+
+    train(config)
 
 
 def evaluate(arguments: Sequence[str]) -> None:
     """score a run on tasks"""
     from .compose import run
-    from .evaluate import evaluate_run
 
-    run("eval", arguments, evaluate_run)
+    run("eval", arguments, _evaluate)
+
+
+def _evaluate(config: Mapping[str, Any]) -> None:
+    from .evaluation.evaluate import evaluate_run
+
+    evaluate_run(config)
 
 
 def score(arguments: Sequence[str]) -> None:
     """score a result file of any project"""
-    from .score import score_command
+    from .scoring.score_command import score_command
 
     score_command(arguments)
 
 
 def report(arguments: Sequence[str]) -> None:
     """put the results of runs beside the paper's, on one page"""
-    from .report import report_command
+    from .reports.report_command import report_command
 
     report_command(arguments)
 
@@ -72,11 +84,10 @@ def report(arguments: Sequence[str]) -> None:
 def sweep(arguments: Sequence[str]) -> None:
     """try all combinations of a sweep file on this machine"""
     from .compose import run, sweep_overrides
-    from .train import train as action
 
     if len(arguments) < 1:
         raise SystemExit("usage: interleave sweep NAME_OR_FILE [OVERRIDES]")
-    run("train", ["--multirun", *sweep_overrides(arguments[0]), *arguments[1:]], action)
+    run("train", ["--multirun", *sweep_overrides(arguments[0]), *arguments[1:]], _train)
 
 
 def ablate(arguments: Sequence[str]) -> None:
@@ -88,23 +99,30 @@ def ablate(arguments: Sequence[str]) -> None:
 
 def chat(arguments: Sequence[str]) -> None:
     """ask a run about pictures and videos"""
-    from .chat import chat as action
+    from .inference.chat_command import chat_command
 
-    action(arguments)
+    chat_command(arguments)
 
 
 def convert(arguments: Sequence[str]) -> None:
     """write a model in another layout"""
-    from .convert import convert_command
+    from .export.convert_command import convert_command
 
     convert_command(arguments)
 
 
 def data(arguments: Sequence[str]) -> int:
     """check, count, preview or pack training data"""
-    from .survey import data_command
+    from .dataset_tools.data_command import data_command
 
     return data_command(arguments)
+
+
+def plugins(arguments: Sequence[str]) -> None:
+    """list what can be chosen, and where it comes from"""
+    from .plugins_command import plugins_command
+
+    plugins_command(arguments)
 
 
 COMMANDS: dict[str, Command] = {
@@ -117,6 +135,7 @@ COMMANDS: dict[str, Command] = {
     "chat": chat,
     "convert": convert,
     "data": data,
+    "plugins": plugins,
 }
 
 

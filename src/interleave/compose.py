@@ -25,8 +25,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from .registry import GROUPS, hint, load_plugins
-from .types import InputError
+from .core.errors import InputError, hint
+from .interfaces.registry import GROUPS, load_plugins
 
 LISTS = ("modality", "dataset", "task")
 """Groups that are chosen as lists; each member has a node of its own below the group's."""

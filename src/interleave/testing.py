@@ -12,16 +12,20 @@ from PIL import Image
 from torch import nn
 from transformers import PreTrainedModel
 
-from .attention import segments
-from .build import assemble
-from .collate import collate, one_per_row
-from .generate import generate
-from .interfaces import Dataset, Judge, JudgedTask, LanguageModel, Messages, Projector, Task, VisionEncoder
-from .registry import GROUPS, llms, modalities, projectors, vision_encoders
-from .render import render
-from .sample import Media, Sample, Turn
-from .source import Source
-from .types import NEWLINE, InputError, VisionSpec
+from .core.errors import InputError
+from .core.sample import Media, Message, Sample
+from .core.types import NEWLINE, VisionSpec
+from .data.example_source import Source
+from .inference.generate import generate
+from .interfaces.dataset import Dataset
+from .interfaces.judge import Judge, JudgedTask, JudgeMessages
+from .interfaces.model_parts import LanguageModel, Projector, VisionEncoder
+from .interfaces.registry import GROUPS, llms, modalities, projectors, vision_encoders
+from .interfaces.task import Task
+from .model.assembly import assemble
+from .model.document_attention import segments
+from .processing.collate import collate, one_per_row
+from .processing.render import render
 
 LONGEST_WINDOW = 256
 """A sliding window that the check is ready to pass, in tokens."""
@@ -35,14 +39,9 @@ def check(group: str, node: Mapping[str, Any], config: Mapping[str, Any]) -> Non
     CHECKS[group](node, config)
 
 
-def fulfils(part: object, contract: type) -> bool:
-    """Whether it has all names of a contract of interfaces.py; apart, so that its type stays Any for the checks."""
-    return isinstance(part, contract)
-
-
 def check_vision_encoder(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    encoder: Any = vision_encoders.build(node)
-    assert fulfils(encoder, VisionEncoder)
+    encoder = vision_encoders.build(node)
+    assert isinstance(encoder, VisionEncoder)
     spec: VisionSpec = encoder.spec
     pixels = torch.randn(2, 3, spec.size, spec.size)
     features = encoder(pixels)
@@ -56,7 +55,7 @@ def check_vision_encoder(node: Mapping[str, Any], config: Mapping[str, Any]) -> 
     check_flow({**config, "vision_encoder": node})
 
 
-def _check_rows(encoder: Any, pixels: torch.Tensor) -> None:
+def _check_rows(encoder: VisionEncoder, pixels: torch.Tensor) -> None:
     """Features run row by row: what changes in the upper right corner changes its own token most."""
     spec: VisionSpec = encoder.spec
     if spec.grid == 1:
@@ -75,7 +74,7 @@ def check_projector(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         return projectors.build({**node, **options}, vision_dim=6, llm_dim=10, grid=4, prefix=prefix)
 
     projector = build({})
-    assert fulfils(projector, Projector)
+    assert isinstance(projector, Projector)
     assert projector(torch.randn(3, 16, 6)).shape == (3, projector.grid**2, 10)
     _check_portable(projector, build)
     try:
@@ -88,10 +87,10 @@ def check_projector(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
 
 
 def check_llm(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-    llm: Any = llms.build(node)
-    assert fulfils(llm, LanguageModel)
+    llm = llms.build(node)
+    assert isinstance(llm, LanguageModel)
     _check_blocks(llm)
-    chat = llm.chat
+    chat = llm.tokenizer
     assert len(chat.encode(NEWLINE, special=True)) == 1, "the learned separator is one token"
     assert chat.encode(NEWLINE, special=True) != chat.encode(NEWLINE, special=False)
     assert chat.decode(chat.encode("Grüße, 世界", special=False)) == "Grüße, 世界"
@@ -100,7 +99,7 @@ def check_llm(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     check_flow({**config, "llm": node})
 
 
-def check_documents(llm: Any) -> None:
+def check_documents(llm: LanguageModel) -> None:
     """Two documents in one row, one of them longer than the model's window, come out as each alone, and each alone as
     Transformers' own attention makes it."""
     llm.eval()
@@ -129,10 +128,10 @@ def check_modality(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     adapter = modalities.build(node, vision=vision, llm_dim=10)
     visual = adapter.prepare(adapter.example())
     assert visual.kind == node["name"]
-    assert visual.pixels.dtype == torch.uint8, "pixels stay uint8 until the device"
-    assert visual.pixels.shape[1:] == (3, 16, 16)
+    assert visual.pixel_values.dtype == torch.uint8, "pixels stay uint8 until the device"
+    assert visual.pixel_values.shape[1:] == (3, 16, 16)
     promised = sum(n for n in visual.layout if isinstance(n, int))
-    merged = adapter.merge(torch.randn(len(visual.pixels), 16, 10), visual.meta)
+    merged = adapter.merge(torch.randn(len(visual.pixel_values), 16, 10), visual.meta)
     assert merged.shape == (promised, 10), f"the layout promises {promised} features and merge makes {len(merged)}"
     json.dumps(visual.meta)
     check_flow({**config, "modality": {**config["modality"], node["name"]: node}})
@@ -142,7 +141,7 @@ def check_dataset(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     dataset = GROUPS["dataset"].build(node)
     assert isinstance(dataset, Dataset)
     assembly = assemble(config)
-    source = Source({node["name"]: dataset}, assembly.adapters, assembly.model.llm.chat, assembly.vision)
+    source = Source({node["name"]: dataset}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     for index in range(len(dataset)):
         example = source.render(dataset[index])
         assert (example.labels >= 0).any(), "a training sample teaches something"
@@ -154,8 +153,8 @@ def check_task(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     assembly = assemble(config)
     for record in task.records():
         sample = task.sample(record)
-        assert sample.turns[-1].role == "user", "a question leaves the answer to the model"
-        render(sample, assembly.adapters, assembly.model.llm.chat, reply=True)
+        assert sample.messages[-1].role == "user", "a question leaves the answer to the model"
+        render(sample, assembly.adapters, assembly.model.llm.tokenizer, reply=True)
         assert (chance := task.chance(record)) is None or 0 < chance < 1
         if isinstance(task, JudgedTask):
             continue
@@ -181,8 +180,8 @@ def check_judge(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     assert isinstance(judge, Judge)
     said = json.dumps(dict(judge.identity()), sort_keys=True)
     assert said == json.dumps(dict(again.identity()), sort_keys=True), "the cache finds a judge again by its identity"
-    assert min(judge.batch, judge.workers, judge.max_tokens, judge.count("How many tokens?")) >= 1
-    question: Messages = [{"role": "system", "content": "You grade."}, {"role": "user", "content": "Is 1 right?"}]
+    assert min(judge.batch, judge.num_workers, judge.max_tokens, judge.count("How many tokens?")) >= 1
+    question: JudgeMessages = [{"role": "system", "content": "You grade."}, {"role": "user", "content": "Is 1 right?"}]
     if judge.asks:
         alone = judge.ask(question, 0)
         assert isinstance(alone, str)
@@ -196,11 +195,11 @@ def check_judge(node: Mapping[str, Any], config: Mapping[str, Any]) -> None:
 def check_flow(config: Mapping[str, Any]) -> None:
     """A model with the component in it learns from every modality and answers."""
     assembly = assemble(config)
-    model, chat = assembly.model, assembly.model.llm.chat
+    model, chat = assembly.model, assembly.model.llm.tokenizer
     shown = [Media(kind, adapter.example()) for kind, adapter in assembly.adapters.items()]
-    asked = [Turn("user", ["a ", media, " b"]) for media in shown]
-    examples = [render(Sample([turn, Turn("assistant", ["c"])]), assembly.adapters, chat) for turn in asked]
-    loss, count = model.loss(collate([examples], sum(len(e.ids) for e in examples), assembly.vision))
+    asked = [Message("user", ["a ", media, " b"]) for media in shown]
+    examples = [render(Sample([turn, Message("assistant", ["c"])]), assembly.adapters, chat) for turn in asked]
+    loss, count = model.loss(collate([examples], sum(len(e.input_ids) for e in examples), assembly.vision))
     torch.autograd.backward(loss)
     assert count > 0
     assert torch.isfinite(loss)

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from conftest import rendered, small_config, some_samples
+from small_models import rendered, small_config, some_samples
 
-from interleave import parallel
-from interleave.attention import attend, segments
-from interleave.build import assemble
-from interleave.collate import collate
+from interleave.model.assembly import assemble
+from interleave.model.document_attention import attend, segments
+from interleave.processing.collate import collate
+from interleave.training import parallelize
 
 pytestmark = [
     pytest.mark.gpu,
@@ -52,7 +52,7 @@ def test_sharding_on_one_card_keeps_the_loss() -> None:
     store = torch.distributed.HashStore()
     torch.distributed.init_process_group("nccl", store=store, rank=0, world_size=1)
     try:
-        parallel.shard(model, torch.distributed.device_mesh.init_device_mesh("cuda", (1,)))
+        parallelize.shard(model, torch.distributed.device_mesh.init_device_mesh("cuda", (1,)))
         sharded, _ = model.loss(batch)
         sharded.backward()
         torch.testing.assert_close(sharded, expected, rtol=1e-4, atol=1e-4)

@@ -16,7 +16,7 @@ from PIL import Image
 
 import interleave as il
 from interleave.cli import main
-from interleave.lmms import Interleave, generation
+from interleave.evaluation.lmms_eval import Interleave, generation
 
 UTILS = """
     import io
@@ -65,8 +65,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def samples() -> list[il.Sample]:
     """One picture, which goes into tiles, and two pictures around their question."""
     one, two, three = (np.random.default_rng(i).integers(0, 255, (40, 70, 3), dtype=np.uint8) for i in range(3))
-    single = il.Turn("user", [il.Media("multipatch", one), "What is it?"])
-    several = il.Turn("user", [il.Media("image", two), "What is new?", il.Media("image", three)])
+    single = il.Message("user", [il.Media("multipatch", one), "What is it?"])
+    several = il.Message("user", [il.Media("image", two), "What is new?", il.Media("image", three)])
     return [il.Sample([single], "0", "looked_at"), il.Sample([several], "1", "looked_at")]
 
 
@@ -79,7 +79,7 @@ def test_lmms_eval_runs_its_task_and_gets_our_replies(model: Path, tmp_path: Pat
     truth = lm.reply(samples(), max_new_tokens=6)
     rows = []
     for sample, answer in zip(samples(), truth, strict=True):
-        parts = sample.turns[0].content
+        parts = sample.messages[0].content
         pictures = [tmp_path / f"{sample.id}-{i}.png" for i, p in enumerate(parts) if isinstance(p, il.Media)]
         for path, part in zip(pictures, [p for p in parts if isinstance(p, il.Media)], strict=True):
             Image.fromarray(part.data).save(path)
@@ -112,14 +112,14 @@ def test_lmms_eval_runs_its_task_and_gets_our_replies(model: Path, tmp_path: Pat
 
 def test_the_likelihood_is_that_of_the_answer(model: Path) -> None:
     door, sample = Interleave(str(model)), samples()[0]
-    picture, question = (p for p in sample.turns[0].content)
+    picture, question = (p for p in sample.messages[0].content)
     likelihoods = []
     for answer in ("yes", "no"):
         arguments = (question, answer, lambda doc: [doc["picture"]], 0, "t", "test")
         request = Instance("loglikelihood", arguments, 0, {"task": "t", "doc_id": 0, "repeats": 1})
         door.task_dict = {"t": {"test": [{"picture": picture.data}]}}
         ((likely, greedy),) = door.loglikelihood([request])
-        batch = door.lm.batch([il.Sample([sample.turns[0], il.Turn("assistant", [answer])])])
+        batch = door.lm.batch([il.Sample([sample.messages[0], il.Message("assistant", [answer])])])
         assert likely == pytest.approx(-float(door.lm.model.loss(batch)[0]), rel=1e-4)
         assert not greedy
         likelihoods.append(likely)
@@ -148,6 +148,6 @@ def test_what_cannot_be_read_is_named_and_the_others_are_answered(
         Instance("generate_until", ("", messages, {"max_new_tokens": 4}, i, "t", "test"), i, meta) for i in range(2)
     ]
     replies = [r.text for r in door.generate_until(requests)]
-    alone = door.lm.chat([il.Turn("user", [il.Media("multipatch", good), "What?"])], max_new_tokens=4)
+    alone = door.lm.chat([il.Message("user", [il.Media("multipatch", good), "What?"])], max_new_tokens=4)
     assert replies == [alone, ""]
     assert "t/1" in capsys.readouterr().out

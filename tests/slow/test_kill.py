@@ -15,20 +15,33 @@ from typing import Any
 
 import pytest
 import torch
+from forked_training import train
 from safetensors.torch import load_file
-from warm import train
 
-from interleave.checkpoint import last_checkpoint
+from interleave.training.resume import last_checkpoint
 
 TRIALS, STEPS = 20, 12
 SOURCES = ("annotations", "videos", "broken")
 PARTS = [
-    "vision_encoder=tiny", "vision_encoder.size=32", "vision_encoder.dim=16", "vision_encoder.layers=1",
-    "llm=tiny", "llm.dim=32", "llm.layers=1", "modality.video.frames=4", "stage=small",
-    "data.length=640", "data.views=32", "data.lookahead=1.5", "data.over_length=truncate_text", "data.cache=true",
-    f"trainer.max_steps={STEPS}", "callbacks.progress=null", "callbacks.checkpoint.every_n_train_steps=1",
+    "vision_encoder=tiny",
+    "vision_encoder.size=32",
+    "vision_encoder.dim=16",
+    "vision_encoder.layers=1",
+    "llm=tiny",
+    "llm.dim=32",
+    "llm.layers=1",
+    "modality.video.num_frames=4",
+    "stage=small",
+    "data.sequence_length=640",
+    "data.max_views=32",
+    "data.lookahead=1.5",
+    "data.over_length=truncate_text",
+    "data.cache=true",
+    f"trainer.max_steps={STEPS}",
+    "callbacks.progress=null",
+    "callbacks.checkpoint.every_n_train_steps=1",
     "trainer.log_every_n_steps=1",
-]  # fmt: skip
+]
 
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(["warm"])
@@ -86,7 +99,7 @@ def test_a_killed_run_ends_with_the_same_bits(
         done = torch.load(found)["global_step"]
         assert 1 <= done < STEPS
         before, run = run, draw.choice([run, tmp_path / f"run{kill}"])
-        more = [f"resume={draw.choice([before, found])}", f"data.workers={draw.choice([0, 0, 2])}"]
+        more = [f"resume={draw.choice([before, found])}", f"data.num_workers={draw.choice([0, 0, 2])}"]
         process = start(shared, run, *more)
         if done > STEPS - 6:
             break

@@ -1,0 +1,1 @@
+"""Scenes made from code, with exact truth, and files of them."""

@@ -1,0 +1,1 @@
+"""One checkpoint layout into another, and the proof that both compute the same."""

@@ -1,0 +1,1 @@
+"""Samples to examples and batches: records, placement, tokens and loss mask, what is too large, rows."""

@@ -1,0 +1,29 @@
+"""Reply and truth -> a score from 0 to 1. Nothing here knows a task, a model or a file."""
+
+from .published import published_choice, published_normalise, published_rouge_l
+from .rouge import rouge_l
+from .short_answers import (
+    anls,
+    chosen_letter,
+    clean_choice,
+    exact_match,
+    relaxed_accuracy,
+    token_f1,
+    vqa_accuracy,
+    yes_no,
+)
+
+__all__ = [
+    "anls",
+    "chosen_letter",
+    "clean_choice",
+    "exact_match",
+    "published_choice",
+    "published_normalise",
+    "published_rouge_l",
+    "relaxed_accuracy",
+    "rouge_l",
+    "token_f1",
+    "vqa_accuracy",
+    "yes_no",
+]

@@ -1,0 +1,163 @@
+"""Packing changes nothing: loss, gradients, attention, positions and slots are those of each example alone."""
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_models import rendered, small_config, some_samples, talk
+
+import interleave as il
+from interleave.core.errors import BadSample
+from interleave.core.types import IGNORE, Example
+from interleave.data.packing import Packer
+from interleave.model.assembly import Assembly, assemble
+from interleave.model.document_attention import segments
+from interleave.model.interleaved_model import scatter
+from interleave.model.loss import next_token_loss
+from interleave.processing.collate import collate, one_per_row
+
+LENGTH = 700
+
+
+def gradients(model: torch.nn.Module, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("llm", ["tiny", "qwen2"])
+def test_packed_loss_and_gradients_equal_those_of_each_example_alone(llm: str) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "intermediate_size": 64}  # fmt: skip
+    parts = {"name": "qwen2", "config": sizes} if llm == "qwen2" else small_config()["llm"]
+    assembly = assemble(small_config(llm=parts))
+    examples = rendered(assembly, some_samples(assembly))
+    model = assembly.model
+    packed, count = model.loss(collate([examples[:4], examples[4:]], LENGTH, assembly.vision))
+    alone = [model.loss(collate([[e]], len(e.input_ids), assembly.vision)) for e in examples]
+    torch.testing.assert_close(packed, sum(loss for loss, _ in alone), rtol=1e-5, atol=1e-5)
+    assert count == sum(n for _, n in alone) > 0
+    expected = gradients(model, torch.stack([loss for loss, _ in alone]).sum())
+    found = gradients(model, packed)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_a_document_does_not_see_the_one_before_it(assembly: Assembly) -> None:
+    first, second = rendered(assembly, [talk("abcdef"), talk("ghijkl")])
+    changed = rendered(assembly, [talk("ABCDEF")])[0]
+    n = len(first.input_ids)
+    one, two = (assembly.model(collate([[e, second]], 2 * n, assembly.vision)) for e in (first, changed))
+    torch.testing.assert_close(one[:, n:], two[:, n:], rtol=0, atol=0)
+    assert not torch.allclose(one[:, :n], two[:, :n])
+
+
+def test_positions_restart_and_documents_count(assembly: Assembly) -> None:
+    examples = rendered(assembly, [talk("abc"), talk("defgh")])
+    batch = collate([examples], 80, assembly.vision)
+    n, m = (len(e.input_ids) for e in examples)
+    assert batch.position_ids[0, : n + m].tolist() == [*range(n), *range(m)]
+    assert batch.document_ids[0].tolist() == [1] * n + [2] * m + [0] * (80 - n - m)
+    assert segments(batch.document_ids).lengths == [[n, m, 80 - n - m]]
+    assert batch.labels[0, n] == IGNORE, "the first token of a document must not be predicted from the one before"
+
+
+def test_slots_hold_the_features_of_their_own_visual(assembly: Assembly) -> None:
+    """Each row's slots, read back from the embeddings, are what the adapter made of that row's picture."""
+    examples = rendered(assembly, some_samples(assembly))
+    model = assembly.model
+    batch = collate([examples[:2], examples[2:]], LENGTH, assembly.vision)
+    found = model.embed(batch).flatten(0, 1)[batch.visual_positions]
+    expected = [
+        model.adapter(v.kind).merge(model.encode_views(v.pixel_values), v.meta) for e in examples for v in e.visuals
+    ]  # fmt: skip
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_text_only_batches_reach_the_vision_tower(assembly: Assembly) -> None:
+    batch = collate([rendered(assembly, [talk("hi")])], 64, assembly.vision)
+    assert len(batch.pixel_values) == 1
+    assert not batch.shown
+    assembly.model.loss(batch)[0].backward()
+    for part in (assembly.model.vision_encoder, assembly.model.projector):
+        for name, parameter in part.named_parameters():
+            assert parameter.grad is not None, name
+            assert not parameter.grad.any(), name
+
+
+def test_scatter_counts() -> None:
+    with pytest.raises(ValueError, match="5 slots but the vision side made 4 features"):
+        scatter(torch.zeros(1, 5, 2), torch.arange(5), torch.zeros(4, 2))
+
+
+def example(tokens: int, views: int = 0) -> Example:
+    visuals = [il.Visual("image", torch.zeros(views, 3, 2, 2, dtype=torch.uint8), [])] if views else []
+    ids = torch.zeros(tokens, dtype=torch.long)
+    return Example(ids, ids, torch.zeros(0, dtype=torch.long), visuals, "m4/123")
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(0, 6)), min_size=1, max_size=60),
+    st.integers(1, 4),
+    st.integers(6, 20),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_packer_keeps_both_budgets_and_loses_nothing(sizes: list[tuple[int, int]], rows: int, views: int) -> None:
+    packer = Packer(rows, 50, views)
+    for position, (tokens, seen) in enumerate(sizes):
+        packer.add(position, example(tokens, seen))
+    taken: list[Example] = []
+    while packer.waiting:
+        oldest = packer.waiting[0][1]
+        batch = packer.take()
+        assert len(batch) <= rows
+        assert all(sum(len(e.input_ids) for e in row) <= 50 for row in batch)
+        assert sum(e.views for row in batch for e in row) <= views
+        assert any(e is oldest for row in batch for e in row), "the oldest may not wait for ever"
+        taken += [e for row in batch for e in row]
+    assert sorted((len(e.input_ids), e.views) for e in taken) == sorted(sizes)
+
+
+def test_packing_is_dense_on_mixed_lengths() -> None:
+    generator = torch.Generator().manual_seed(0)
+    packer, real, room = Packer(4, 4096, 10_000), 0, 0
+    for position, size in enumerate(torch.empty(3000).log_normal_(5.5, 1.0, generator=generator).clamp(20, 4096)):
+        packer.add(position, example(int(size)))
+        if packer.full:
+            real += sum(len(e.input_ids) for row in packer.take() for e in row)
+            room += 4 * 4096
+    assert real / room > 0.97
+
+
+def test_too_long_and_too_many_views_name_both_numbers() -> None:
+    with pytest.raises(BadSample, match=r"m4/123: an example of 51 tokens does not fit into rows of 50; 0 of them"):
+        Packer(1, 50, 9).add(0, example(51))
+    with pytest.raises(BadSample, match=r"m4/123: an example of 10 views does not fit into batches of 9"):
+        Packer(1, 50, 9).add(0, example(5, 10))
+
+
+def test_loss_in_chunks_equals_loss_at_once() -> None:
+    torch.manual_seed(0)
+    hidden, head = torch.randn(2, 40, 8, requires_grad=True), torch.nn.Linear(8, 30)
+    labels = torch.randint(0, 30, (2, 40)).masked_fill(torch.rand(2, 40) < 0.4, IGNORE)
+    whole, count = next_token_loss(hidden, labels, head)
+    chunked, _ = next_token_loss(hidden, labels, head, logits=30 * 7)
+    torch.testing.assert_close(whole, chunked)
+    full = torch.nn.functional.cross_entropy(
+        head(hidden)[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"
+    )
+    torch.testing.assert_close(whole, full)
+    assert count == (labels[:, 1:] != IGNORE).sum()
+    for loss in (whole, chunked):
+        (gradient,) = torch.autograd.grad(loss, hidden, retain_graph=True)
+        torch.testing.assert_close(gradient, torch.autograd.grad(full, hidden, retain_graph=True)[0])
+
+
+def test_nothing_supervised_gives_a_zero_loss_that_still_has_gradients(assembly: Assembly) -> None:
+    batch = one_per_row(rendered(assembly, [il.Sample([il.Message("user", ["hi"])])]), assembly.vision)
+    loss, count = assembly.model.loss(batch)
+    loss.backward()
+    assert (loss.item(), count.item()) == (0, 0)
+    assert all(p.grad is not None for p in assembly.model.llm.parameters())

@@ -1,0 +1,429 @@
+"""Bugs that multimodal training code really has, put in one at a time: each must turn a test red.
+
+python tests/mutations/bugs.py
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Bug(NamedTuple):
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+BUGS = [
+    Bug(
+        "document mask off",
+        "interleave/model/document_attention.py",
+        "torch.unique_consecutive(row, return_counts=True)[1].tolist()",
+        "[len(row)]",
+        "model/test_packing_changes_nothing.py",
+    ),
+    Bug(
+        "tile order swapped", "interleave_plugins/modality/multipatch.py", ".transpose(1, 2)", "", "media/test_media.py"
+    ),
+    Bug(
+        "slot offset lost",
+        "interleave/processing/collate.py",
+        "example.visual_positions + b * length + start",
+        "example.visual_positions + b * length",
+        "model/test_packing_changes_nothing.py",
+    ),
+    Bug(
+        "vision detached on text-only batches",
+        "interleave/model/interleaved_model.py",
+        "seen[:0].flatten(0, 1)",
+        "seen[:0].flatten(0, 1).detach()",
+        "model/test_packing_changes_nothing.py",
+    ),
+    Bug(
+        "positions not reset",
+        "interleave/processing/collate.py",
+        "torch.arange(n)",
+        "torch.arange(start, start + n)",
+        "model/test_packing_changes_nothing.py",
+    ),
+    Bug(
+        "special tokens allowed in user text",
+        "interleave/processing/render.py",
+        "self.chat.encode(text, special=False)",
+        "self.chat.encode(text, special=True)",
+        "processing/test_render.py",
+    ),
+    Bug(
+        "end of turn not learned",
+        "interleave/processing/render.py",
+        "self.template(self.chat.close(turn.role), learn)",
+        "self.template(self.chat.close(turn.role))",
+        "processing/test_render.py",
+    ),
+    Bug(
+        "format tokens not learned where the published models did",
+        "interleave/processing/render.py",
+        "labels = torch.where(of_format, ids, labels)",
+        "pass",
+        "processing/test_render.py",
+    ),
+    Bug(
+        "newline lost",
+        "interleave_plugins/llm/base/causal_lm.py",
+        "torch.where(separator[..., None], self.newline.to(rows.dtype), rows)",
+        "rows",
+        "checkpoints/test_checkpoint.py",
+    ),
+    Bug(
+        "tied weights lost on import",
+        "interleave/checkpoints/load.py",
+        "in second.items():\n        where",
+        "in ():\n        where",
+        "checkpoints/test_checkpoint.py",
+    ),
+    Bug(
+        "columns and rows of pinpoints swapped",
+        "interleave/checkpoints/llava_onevision_hf.py",
+        "[[width, height] for height, width in",
+        "[[width, height] for width, height in",
+        "checkpoints/test_checkpoint.py",
+    ),
+    Bug(
+        "cache not cut",
+        "interleave/inference/session.py",
+        "if surplus > 0:",
+        "if surplus > 10**6:",
+        "inference/test_generate.py",
+    ),
+    Bug(
+        "half characters streamed",
+        "interleave/inference/generate.py",
+        "text = text.rstrip(HALF)",
+        "pass",
+        "inference/test_generate.py",
+    ),
+    Bug(
+        "adapters merged without their scale",
+        "interleave/training/lora.py",
+        " * lora.scale",
+        "",
+        "training/test_lora.py",
+    ),
+    Bug(
+        "reference of the rejected reply forgotten",
+        "interleave/training/dpo.py",
+        "(rejected - reference[:, 1])",
+        "rejected",
+        "training/test_dpo.py",
+    ),
+    Bug(
+        "an export that nobody compares",
+        "interleave/export/verify.py",
+        "if different:",
+        "if not different and 0:",
+        "checkpoints/test_convert.py",
+    ),
+    Bug(
+        "full-stop quirk of the released scorer dropped",
+        "interleave/scoring/metrics/published.py",
+        ", count=MOST_STOPS)",
+        ")",
+        "scoring/test_metrics.py",
+    ),
+    Bug(
+        "colon rule of the released scorer dropped",
+        "interleave/scoring/metrics/published.py",
+        'if ":" in said else []',
+        "if False else []",
+        "scoring/test_metrics.py",
+    ),
+    Bug(
+        "categories weighted by items",
+        "interleave/scoring/score_command.py",
+        "fmean(means[dataset] for dataset in BENCH[name].datasets)",
+        'fmean(x for d in BENCH[name].datasets for x in scores[d]["published"] if x is not None)',
+        "scoring/test_score.py",
+    ),
+    Bug(
+        "a task weighted by items",
+        "interleave_plugins/task/interleave_bench.py",
+        "levels=2)",
+        "levels=0)",
+        "plugins/test_interleave_bench.py",
+    ),
+    Bug(
+        "dialogues asked without what was said before",
+        "interleave_plugins/task/interleave_bench.py",
+        'record["conversations"][:place], ',
+        'record["conversations"][place - 1 : place], ',
+        "plugins/test_interleave_bench.py",
+    ),
+    Bug(
+        "malformed judgements graded as zero",
+        "interleave/evaluation/judging.py",
+        "return Grade(self.scores, self.text",
+        'return Grade(self.scores or {"score": 0.0}, self.text',
+        "evaluation/test_judge.py",
+    ),
+    Bug(
+        "the cache takes one judge for another",
+        "interleave/evaluation/judging.py",
+        "json.dumps([dict(judge.identity()), messages, attempt]",
+        "json.dumps([messages, attempt]",
+        "evaluation/test_judge.py",
+    ),
+    Bug(
+        "Retry-After ignored",
+        "interleave_plugins/judge/base/http_endpoint.py",
+        "retry_after(headers))",
+        "None)",
+        "evaluation/test_judge.py",
+    ),
+    Bug(
+        "the key told in an error",
+        "interleave_plugins/judge/base/http_endpoint.py",
+        'text.replace(self._key(), "***")',
+        "text",
+        "evaluation/test_judge.py",
+    ),
+    Bug(
+        "the rate of requests not kept",
+        "interleave_plugins/judge/base/rate_limit.py",
+        "self._next = start + apart",
+        "self._next = start",
+        "evaluation/test_judge.py",
+    ),
+    Bug(
+        "loss divided per micro-batch",
+        "interleave/training/lightning_module.py",
+        "        return sums[0]\n",
+        "        return sums[0] / sums[1]\n",
+        "training/test_training.py",
+    ),
+    Bug(
+        "packer drops the oldest",
+        "interleave/data/packing.py",
+        "enumerate(self.waiting) if i not in taken",
+        "enumerate(self.waiting) if i and i not in taken",
+        "model/test_packing_changes_nothing.py",
+    ),
+    Bug(
+        "the oldest may wait for ever",
+        "interleave/data/packing.py",
+        "self._row(number == 0,",
+        "self._row(False,",
+        "model/test_packing_changes_nothing.py",
+    ),
+    Bug(
+        "ranks differ in views",
+        "interleave/data/row_filling.py",
+        "abs(v - due)",
+        "0",
+        "data/test_row_filling.py",
+    ),
+    Bug(
+        "cursor ignores what waits",
+        "interleave/data/packed_loader.py",
+        "[place for place, _ in packer.waiting]",
+        "[]",
+        "data/test_loader.py",
+    ),
+    Bug(
+        "replacement from another source",
+        "interleave/data/packed_loader.py",
+        "                if single:\n                    break\n",
+        "                if single:\n                    break\n                source = 1 - source\n",
+        "data/test_loader.py",
+    ),
+    Bug(
+        "ledger state not restored",
+        "interleave/data/datamodule.py",
+        'self.train.ledger.restore(mine["ledger"])',
+        "pass",
+        "data/test_loader.py",
+    ),
+    Bug(
+        "what another number of ranks has left is dealt out twice",
+        "interleave/data/datamodule.py",
+        "left[rank::world]",
+        "left",
+        "data/test_loader.py",
+    ),
+    Bug(
+        "checkpoint written in place",
+        "interleave/core/files.py",
+        'target.with_name(f".{target.name}.part")',
+        "target",
+        "training/test_resuming.py",
+    ),
+    Bug(
+        "OpenGL's axes taken for OpenCV's",
+        "interleave_plugins/scenes/readers/nerf.py",
+        ") @ FLIP\n",
+        ")\n",
+        "plugins/scenes/test_scene_formats.py",
+    ),
+    Bug(
+        "world to camera taken for camera to world",
+        "interleave_plugins/scenes/readers/colmap.py",
+        ".inverse()",
+        "",
+        "plugins/scenes/test_scene_formats.py",
+    ),
+    Bug(
+        "half a pixel lost",
+        "interleave_plugins/scenes/cameras.py",
+        "shifted(intrinsics, 0.5) if from_centre else intrinsics",
+        "intrinsics",
+        "plugins/scenes/test_scene_formats.py",
+    ),
+    Bug(
+        "the moment of a ray lost",
+        "interleave_plugins/scenes/patch_rays.py",
+        "torch.linalg.cross(origins.expand_as(unit), unit)",
+        "origins.expand_as(unit)",
+        "plugins/scenes/test_scene_encoding.py",
+    ),
+    Bug(
+        "padding forgotten by rays",
+        "interleave_plugins/scenes/patch_rays.py",
+        "[0, 1 / side, top / side]",
+        "[0, 1 / side, 0]",
+        "plugins/scenes/test_scene_encoding.py",
+    ),
+    Bug(
+        "weights of adapters that a batch does not use out of its graph",
+        "interleave/model/interleaved_model.py",
+        "0, 1), *idle])",
+        "0, 1)])",
+        "plugins/scenes/test_scene_weights.py",
+    ),
+    Bug(
+        "a mesh's colours taken from the corners in another order",
+        "interleave_plugins/scenes/ray_casting.py",
+        "np.stack([one, two, 1 - one - two], 1)",
+        "np.stack([two, one, 1 - one - two], 1)",
+        "plugins/scenes/test_meshes.py",
+    ),
+    Bug(
+        "poses described and not added",
+        "interleave_plugins/modality/scene3d.py",
+        "super().merge(self.encoding(features, meta), meta)",
+        "super().merge(features, meta)",
+        "plugins/scenes/test_scene_views.py",
+    ),
+    Bug(
+        "half a pair of MME counts as a pair",
+        "interleave_plugins/task/mme.py",
+        "if len(scores) > 1 and min(scores) == 1",
+        "if min(scores) == 1",
+        "plugins/test_tasks_image.py",
+    ),
+    Bug(
+        "replies of a pair swapped for the judge",
+        "interleave_plugins/task/videochatgpt.py",
+        "for place in (1, 2)]\n            joined",
+        "for place in (2, 1)]\n            joined",
+        "plugins/test_tasks_video.py",
+    ),
+    Bug(
+        "a score out of range believed",
+        "interleave_plugins/task/base/judge_prompts.py",
+        "if number and 0 <= value <= MOST else None",
+        "if number else None",
+        "plugins/test_tasks_video.py",
+    ),
+    Bug(
+        "MVBench averaged over items",
+        "interleave_plugins/task/mvbench.py",
+        "fmean(fmean(scores) for scores in kinds.values())",
+        "fmean(s for scores in kinds.values() for s in scores)",
+        "plugins/test_tasks_video.py",
+    ),
+    Bug(
+        "unreadable items left out without a word",
+        "interleave/evaluation/runner.py",
+        "failed.append(made)",
+        "pass",
+        "evaluation/test_runner.py",
+    ),
+    Bug(
+        "a torn line kept",
+        "interleave/evaluation/reply_journal.py",
+        "file.truncate(size)",
+        "pass",
+        "evaluation/test_runner.py",
+    ),
+    Bug(
+        "ranks ask the same items",
+        "interleave/evaluation/evaluate.py",
+        "left[rank::world]",
+        "left[rank:]",
+        "evaluation/test_runner.py",
+    ),
+    Bug(
+        "numbers drawn for replies during training",
+        "interleave/training/evaluation_callback.py",
+        "isolate_rng(), ",
+        "",
+        "evaluation/test_periodic.py",
+    ),
+    Bug(
+        "frozen parts put into training mode by a reply",
+        "interleave/inference/generate.py",
+        "module.training = training",
+        "module.training = True",
+        "evaluation/test_periodic.py",
+    ),
+]
+
+
+def caught(bug: Bug) -> str | None:
+    """The first test that fails with the bug in a copy of the code; None where all pass."""
+    with tempfile.TemporaryDirectory() as name:
+        site = Path(name, "site")
+        shutil.copytree(ROOT / "src" / "interleave", site / "interleave")
+        shutil.copytree(ROOT / "conf", site / "interleave" / "conf")
+        shutil.copytree(ROOT / "plugins", site / "interleave_plugins")
+        shutil.copytree(ROOT / "tests", Path(name, "tests"))
+        path = site / bug.file
+        text = path.read_text()
+        assert text.count(bug.right) == 1, f"{bug.file} has {text.count(bug.right)} places for {bug.name!r}"
+        path.write_text(text.replace(bug.right, bug.wrong))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--import-mode=importlib",
+            "-o",
+            "pythonpath=tests/support",
+            f"tests/{bug.tests}",
+        ]
+        done = subprocess.run(
+            command, cwd=name, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True
+        )
+        failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED")]
+        return failed[0] if failed else None
+
+
+def main() -> int:
+    results = {bug.name: caught(bug) for bug in BUGS}
+    for name, test in results.items():
+        print(f"{name}: {test or 'NOT CAUGHT'}")
+    return 0 if all(results.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

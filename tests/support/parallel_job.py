@@ -1,0 +1,96 @@
+"""Run by torchrun in test_parallel.py: 20 steps over given batches, then weights and losses to a file."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from interleave_plugins.scenes.synthetic.render import make_scene
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy
+from small_models import rendered, small_config, some_samples, talk
+from torch.utils.data import DataLoader
+
+from interleave import Media
+from interleave.core.collectives import global_rank
+from interleave.core.types import Batch
+from interleave.model.assembly import Assembly, assemble
+from interleave.processing.collate import collate
+from interleave.training import parallelize
+from interleave.training.lightning_module import LitInterleaved
+from interleave.training.optimizer import PARTS, Stage
+from interleave.training.parallelize import TOWERS
+
+STEPS = 20
+BROKEN = 7
+
+
+class Losses(Callback):
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if len(self.seen) < trainer.global_step:
+            self.seen.append(trainer.callback_metrics["train/loss"].item())
+
+
+def posed_config() -> dict[str, Any]:
+    """With an adapter that owns weights."""
+    config = small_config()
+    config["modality"]["scene3d"]["poses"] = "pointmap"
+    return config
+
+
+def batches(assembly: Assembly, ranks: int) -> list[list[Batch]]:
+    """For each rank; one of two ranks never has a picture, and what the other has is a posed scene every third time."""
+    scenes = [talk("where?", Media("scene3d", make_scene(i, views=2, size=(24, 18)).views)) for i in range(2)]
+    samples = some_samples(assembly)
+    pictures = rendered(assembly, [*samples[:2], scenes[0], *samples[2:4], scenes[1]])
+    words = rendered(assembly, [talk(f"question {i}", answer="answer " * (i + 1)) for i in range(5)])
+    mixed = [
+        (collate([[pictures[i % 6]]], 350, assembly.vision), collate([words[i % 5 : i % 5 + 1]], 350, assembly.vision))
+        for i in range(STEPS)
+    ]
+    return [list(rank) for rank in zip(*mixed, strict=True)] if ranks == 2 else [[b for pair in mixed for b in pair]]
+
+
+def overflow(trainer: Trainer, module: LitInterleaved, rank: int, ranks: int) -> None:
+    """One micro-batch of step ``BROKEN``, on the last rank, has gradients that are not finite."""
+
+    def spoil(_: Any, __: Any, features: torch.Tensor) -> None:
+        if trainer.global_step == BROKEN - 1 and rank == ranks - 1:
+            features.register_hook(lambda gradient: gradient * float("inf"))
+
+    module.model.projector.register_forward_hook(spoil)
+
+
+def train(strategy: str, ranks: int, broken: bool = False) -> tuple[list[float], dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    assembly = assemble(posed_config())
+    stage = Stage(dict.fromkeys(PARTS, 1e-3), weight_decay=0.1)
+    module, losses = (
+        LitInterleaved(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ()),
+        Losses(),
+    )
+    strategies: dict[str, Any] = {
+        "one": "auto",
+        "ddp": DDPStrategy(process_group_backend="gloo"),
+        "fsdp": parallelize.FSDP2Strategy(),
+    }
+    trainer = Trainer(
+        accelerator="cpu", devices=ranks, strategy=strategies[strategy], max_steps=STEPS, gradient_clip_val=0.5,
+        accumulate_grad_batches=2 // ranks, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses],
+    )  # fmt: skip
+    rank = trainer.global_rank
+    mine = batches(assembly, ranks)[rank]
+    if broken:
+        overflow(trainer, module, rank, ranks)
+    trainer.fit(module, DataLoader(mine, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
+    return losses.seen, parallelize.full_state(module.model)
+
+
+if __name__ == "__main__":
+    seen, weights = train(sys.argv[1], 2, broken=sys.argv[3:] == ["broken"])
+    if global_rank() == 0:
+        torch.save((seen, weights), Path(sys.argv[2]))

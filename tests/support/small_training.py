@@ -1,0 +1,21 @@
+"""A few steps over given batches, without anything around them."""
+
+from typing import Any
+
+from lightning import Trainer
+from torch.utils.data import DataLoader
+
+from interleave.core.types import Batch
+from interleave.training.optimizer import PARTS, Stage
+
+STAGE = Stage(dict.fromkeys(PARTS, 1e-2), weight_decay=0.1, warmup=0.0)
+
+
+def trainer(steps: int, **options: Any) -> Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    defaults = {"enable_checkpointing": False, "use_distributed_sampler": False, "devices": 1}
+    return Trainer(max_steps=steps, **{**quiet, **defaults, **options})
+
+
+def loader(*batches: Batch) -> DataLoader[Any]:
+    return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]
