@@ -1,4 +1,4 @@
-"""What can be run on this project. All sessions share one environment of 6 GB, made on first use."""
+"""What can be run on this project. All sessions but lmms share one environment of 6 GB, made on first use."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,9 @@ def install(session: nox.Session) -> None:
     if not BIN.exists():
         session.run(sys.executable, "-m", "venv", str(ENVIRONMENT))
         python(session, "-m", "pip", "install", "-q", "--upgrade", "pip>=25.1")  # the first with dependency groups
-    python(session, "-m", "pip", "install", "-q", "-c", "constraints.txt", "--group", "dev", "-e", ".")
+    # setuptools warns at length that an editable installation is one
+    quiet = {"PYTHONWARNINGS": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    python(session, "-m", "pip", "install", "-q", "-c", "constraints.txt", "--group", "dev", "-e", ".", env=quiet)
 
 
 def python(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
@@ -27,10 +29,26 @@ def python(session: nox.Session, *arguments: str, env: dict[str, str] | None = N
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Lint, types and all fast tests. Arguments go to pytest."""
+    """Lint, types and all fast tests, in two processes of one thread each. Arguments go to pytest."""
     lint(session)
     types(session)
+    python(session, "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def fast(session: nox.Session) -> None:
+    """Tests without installing anything: nox -s fast -- PATH. Arguments go to pytest."""
+    if not BIN.exists():
+        session.error(f"{ENVIRONMENT} is not there yet; nox -s tests makes it")
     python(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Which lines no test runs: a table, and pages in htmlcov. Arguments go to pytest."""
+    install(session)
+    shown = ["--cov=interleave", "--cov=interleave_plugins", "--cov-report=term:skip-covered", "--cov-report=html"]
+    python(session, "-m", "pytest", "-n", "2", *shown, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
