@@ -2,42 +2,84 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interleave import Dataset, InputError, Note, Records, Sample, datasets, hint, sample_from_llava
+from interleave import Dataset, InputError, Records, Sample, datasets, hint
 
-from .base.m4_repairs import REPAIRS, one_scene
+from .base.m4_part import Part
 from .base.m4_sets import DOMAINS, TABLE, TASKS, TEXT, UNKNOWN, Entry, is_refusal, set_of
+from .base.record_fields import Record
 
-BY = "To leave a data set out, name the others by only, or the domains by domains"
+T = TypeVar("T")
+ADVICE = "To leave a data set out, name the others by only, or the domains by domains"
 VERSION = "2" + hashlib.sha256(TEXT.encode()).hexdigest()
+"""Names what ``_columns`` does: an index of an annotation file that was made with another version is made anew."""
+SINGLE_IMAGE = "LLaVA-NeXT-SFT"
+"""The table's name of the single-image part."""
 
 
-def _label(record: dict[str, Any], file: str) -> dict[str, str]:
+def _columns(record: Record, file: str) -> dict[str, str]:
+    """What is kept beside a record in the index, so that parts are found without reading every record."""
     return {"set": set_of(record, file), "refusal": "yes" if is_refusal(record) else "no"}
+
+
+class Selection(NamedTuple):
+    """Which data sets are used. only: their names. domains: their domains. None is all."""
+
+    only: Sequence[str] | None
+    domains: Sequence[str] | None
+
+    def has(self, name: str, entry: Entry) -> bool:
+        return (not self.only or name in self.only) and (not self.domains or entry.domain in self.domains)
+
+
+class AnnotationSource(NamedTuple):
+    """Annotation files with the folder that their media paths start from.
+
+    single: whether the files hold the single-image part.
+    """
+
+    records: Records
+    media: str
+    single: bool
+
+    def sets(self) -> NDArray[np.str_]:
+        """The name of each record's data set, (n,)."""
+        return np.full(len(self.records), SINGLE_IMAGE) if self.single else self.records.column("set")
 
 
 @datasets.register("m4_instruct")
 class M4Instruct(Dataset):
     """The released annotation files, as one source for each data set, with their known defects repaired.
 
-    root: the folder of the release. annotations: its annotation files. media: the folder of the image folders; null is
-    root. single_image: an annotation file in LLaVA's form for the single-image part, which the release does not hold;
-    single_image_media: its folder of images. only: the data sets to use, domains: or the domains; null is all. share,
-    caps, weights: of a data set, a task or a domain, a random part of so much of its samples, at most so many of them,
-    and how often an epoch reads each. Of single images 0.4 is read unless share says otherwise, as in the paper.
-    refusals: whether answers that refuse to answer are kept, where a data set is known for them. views_as: the modality
-    of 3D samples, each view an image by itself as published, or all views one scene3d. frames_as: of videos that come
-    as lists of frames, each an image as published, or all one video. single, several, video: the modality of single
-    images, of several, and of videos. seed: of shares and caps.
+    root: the folder of the release.
+    annotations: its annotation files.
+    media: the folder of the image folders; null is root.
+    single_image: an annotation file in LLaVA's form for the single-image part, which the release does not hold.
+    single_image_media: the folder of its images; null is that of the others.
+    only: names of the data sets to use; null uses all.
+    domains: the domains to use; null uses all.
+    share: data set, task or domain -> the part of its samples to read, drawn at random. Without an entry all are read,
+        and 0.4 of the single images, as in the paper.
+    caps: data set, task or domain -> how many samples of each of its data sets are read at most, drawn at random.
+    weights: data set, task or domain -> how often an epoch reads each sample.
+    refusals: whether answers that refuse to answer are kept, in the data sets that are known for them.
+    views_as: the modality of 3D samples: each view an image by itself, as published, or all views one scene3d.
+    frames_as: videos that come as lists of frames: each frame an image, as published, or all frames one video.
+    single: the modality that takes the image of a record with one.
+    several: the modality that takes each image of a record with several.
+    video: the modality that takes a video.
+    seed: of the random choice for share and caps.
+
+    In share, caps and weights an entry for a data set goes before one for its task, and that before one for its domain.
     """
 
-    def __init__(  # noqa: PLR0913 (the options that a config sets)
+    def __init__(  # noqa: PLR0913 -- a config's options
         self,
         root: str,
         annotations: Sequence[str] = ("m4_instruct_annotations.json", "m4_instruct_video.json"),
@@ -57,21 +99,24 @@ class M4Instruct(Dataset):
         video: str = "video",
         seed: int = 0,
     ) -> None:
-        _known(only, domains, share, caps, weights)
-        _in_bounds(share or {}, caps or {}, weights or {})
-        for folder in filter(None, (root, media, single_image_media)):
-            if not Path(folder).is_dir():
+        share, caps, weights = share or {}, caps or {}, weights or {}
+        _check_names(only, domains, share, caps, weights)
+        _check_numbers(share, caps, weights)
+        for folder in (root, media, single_image_media):
+            if folder and not Path(folder).is_dir():
                 raise InputError(f"m4_instruct: {folder} is no folder; name the one that holds the release")
-        self.media = {False: media or root, True: single_image_media or media or root}
-        self.records = Records([Path(root, name) for name in annotations], _label, VERSION)
-        self.single_image = Records([single_image], _label, VERSION) if single_image else None
-        self.kinds = {"single": single, "several": several, "video": video}
-        self.several = {"multi_view": views_as, "multi_frame": frames_as}
-        self.parts = self._parts(only, domains, refusals == "drop")
+        self.modalities = {"single": single, "several": several, "video": video}
+        self.several_in_domain: Mapping[str, str] = {"multi_view": views_as, "multi_frame": frames_as}
+        released = Records([Path(root, name) for name in annotations], _columns, VERSION)
+        self.files = [AnnotationSource(released, media or root, single=False)]
+        if single_image:
+            records = Records([single_image], _columns, VERSION)
+            self.files.append(AnnotationSource(records, single_image_media or media or root, single=True))
+        self.parts = self._parts(Selection(only, domains), refusals == "drop")
         for name, part in self.parts.items():
-            wanted = _of(share or {}, name, part.entry, part.entry.share)
-            part.limit(wanted, _of(caps or {}, name, part.entry, None), seed)
-            part.weight = _of(weights or {}, name, part.entry, 1.0)
+            wanted = _setting_of(share, name, part.entry, part.entry.share)
+            part.limit(wanted, _setting_of(caps, name, part.entry, None), seed)
+            part.weight = _setting_of(weights, name, part.entry, 1.0)
         if not len(self):
             raise InputError(f"m4_instruct: no records of {', '.join(only or domains or ['any data set'])} in {root}")
 
@@ -82,103 +127,77 @@ class M4Instruct(Dataset):
         for part in self.parts.values():
             if index < len(part):
                 return part[index]
-            index -= len(part)
+            index -= len(part)  # the number within the parts that follow
         raise IndexError(index)
 
     def sources(self, name: str) -> Mapping[str, Dataset]:
         return self.parts
 
-    def _parts(self, only: list[str] | None, domains: list[str] | None, refuse: bool) -> dict[str, "Part"]:
-        parts: dict[str, Part] = {}
-        for records, single in ((self.records, False), (self.single_image, True)):
-            if records is None or not len(records):
-                continue
-            sets = np.full(len(records), "LLaVA-NeXT-SFT") if single else records.column("set")
-            kept = records.column("refusal") == "no" if refuse else np.ones(len(records), bool)
-            names, numbers = np.unique(sets, return_inverse=True)
-            order, ends = np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))
-            for name, rows in zip(names.tolist(), np.split(order, ends[:-1]), strict=True):
-                entry = TABLE.get(name, Entry(UNKNOWN, UNKNOWN))
-                if (only and name not in only) or (domains and entry.domain not in domains):
-                    continue
-                chosen = rows[kept[rows]] if entry.refusals else rows
-                several = self.several.get(entry.domain, self.kinds["several"])
-                parts[name] = Part(entry, records, chosen, self.media[single], {**self.kinds, "several": several})
+    def _parts(self, selection: Selection, drop_refusals: bool) -> dict[str, Part]:
+        """The selected data sets by name: those of the table in its order, an empty one where the files lack it."""
+        found: dict[str, Part] = {}
+        for source in self.files:
+            if len(source.records):
+                for part in self._parts_of(source, selection, drop_refusals):
+                    found[part.name] = part
+        released = self.files[0].records
         for name, entry in TABLE.items():
-            if name not in parts and (not only or name in only) and (not domains or entry.domain in domains):
-                parts[name] = Part(entry, self.records, np.zeros(0, np.int64), "", self.kinds)
-        return {name: parts[name] for name in [*TABLE, *parts] if name in parts}
+            if name not in found and selection.has(name, entry):
+                # empty, so that reports show that it is absent
+                found[name] = Part(name, entry, released, np.zeros(0, np.int64), "", self.modalities)
+        order = [*TABLE, *found]
+        return {name: found[name] for name in order if name in found}
+
+    def _parts_of(self, source: AnnotationSource, selection: Selection, drop_refusals: bool) -> Iterator[Part]:
+        """The selected data sets that some annotation files hold, by name."""
+        count = len(source.records)
+        kept = source.records.column("refusal") == "no" if drop_refusals else np.ones(count, bool)  # (n,)
+        names, numbers = np.unique(source.sets(), return_inverse=True)  # (sets,), (n,): each record's data set
+        order = np.argsort(numbers, kind="stable")  # (n,): records of a data set together, in the order of the file
+        ends = np.cumsum(np.bincount(numbers))  # (sets,): where each data set ends in that order
+        for name, rows in zip(names.tolist(), np.split(order, ends[:-1]), strict=True):
+            entry = TABLE.get(name, Entry(UNKNOWN, UNKNOWN))
+            if selection.has(name, entry):
+                chosen = rows[kept[rows]] if entry.refusals else rows  # only where refusals are known to be a defect
+                several = self.several_in_domain.get(entry.domain, self.modalities["several"])
+                modalities = {**self.modalities, "several": several}
+                yield Part(name, entry, source.records, chosen, source.media, modalities)
 
 
-class Part(Dataset):
-    """One of the data sets: rows of the annotation files."""
-
-    def __init__(
-        self, entry: Entry, records: Records, rows: NDArray[np.int64], media: str, kinds: Mapping[str, str]
-    ) -> None:
-        self.entry, self.records, self.rows, self.media, self.kinds = entry, records, rows, media, kinds
-        self.total, self.group = len(rows), entry.domain
-        self.expected = entry.expected or None
-        self.single_picture = kinds["single"]
-
-    def limit(self, share: float, cap: int | None, seed: int) -> None:
-        """Keep a random part, in the order of the file."""
-        count = min(round(share * self.total), self.total if cap is None else cap)
-        if self.expected is not None:
-            of_table = round(self.expected * share / self.entry.share)
-            self.expected = of_table if cap is None else min(of_table, cap)
-        if count < self.total:
-            drawn = np.random.default_rng([seed, self.total]).permutation(self.total)[: max(1, count)]
-            self.rows = self.rows[np.sort(drawn)]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Sample:
-        record, notes = self.records[int(self.rows[index])], list[Note]()
-        for name in self.entry.repair:
-            record, note = REPAIRS[name](record)
-            notes += [note] if note else []
-        several = isinstance(record.get("image"), list) and len(record["image"]) > 1
-        if several and self.kinds["several"] == "scene3d":
-            record = one_scene(record)
-        if several and self.kinds["several"] == "video":
-            record = {**one_scene(record), "image": None, "video": [record["image"]]}
-        sample = sample_from_llava(record, self.media, self.kinds)
-        return Sample(sample.messages, sample.id, sample.source, tuple(notes))
-
-    def id(self, index: int) -> str:
-        record = self.records[int(self.rows[index])]
-        return str(record.get("sample_id", record.get("id", index)))
+def _setting_of(settings: Mapping[str, T], name: str, entry: Entry, default: T) -> T:
+    """A setting for a data set goes before one for its task, and that before one for its domain."""
+    for key in (name, entry.task, entry.domain):
+        if key in settings:
+            return settings[key]
+    return default
 
 
-def _of(given: Mapping[str, Any], name: str, entry: Entry, default: Any) -> Any:
-    """What is said of a data set goes before what is said of its task, and that before what is said of its domain."""
-    return next((given[key] for key in (name, entry.task, entry.domain) if key in given), default)
-
-
-def _known(only: Any, domains: Any, *settings: Mapping[str, Any] | None) -> None:
+def _check_names(
+    only: Sequence[str] | None, domains: Sequence[str] | None, *settings: Mapping[str, float] | Mapping[str, int]
+) -> None:
     """Raises InputError for a name that the table does not have."""
     if only == [] or domains == []:
         raise InputError("m4_instruct: only=[] and domains=[] choose nothing; null chooses all")
-    for what, names, known in [
-        ("data set", only or (), TABLE),
-        ("domain", domains or (), DOMAINS),
-        *(("data set, task or domain", setting or (), [*TABLE, *TASKS, *DOMAINS]) for setting in settings),
-    ]:
-        for name in names:
-            if name not in known:
-                raise InputError(f"m4_instruct has no {what} {name!r}{hint(name, known)}")
+    _check_known("data set", only or (), TABLE)
+    _check_known("domain", domains or (), DOMAINS)
+    for setting in settings:
+        _check_known("data set, task or domain", setting, [*TABLE, *TASKS, *DOMAINS])
 
 
-def _in_bounds(share: Mapping[str, float], caps: Mapping[str, int], weights: Mapping[str, float]) -> None:
+def _check_known(what: str, names: Collection[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"m4_instruct has no {what} {name!r}{hint(name, known)}")
+
+
+def _check_numbers(share: Mapping[str, float], caps: Mapping[str, int], weights: Mapping[str, float]) -> None:
     """Raises InputError for a number that leaves nothing, or more than there is."""
     for name, value in share.items():
         if not 0 < value <= 1:
-            raise InputError(f"m4_instruct: the share of {name} is {value}; it is above 0 and at most 1. {BY}")
+            raise InputError(f"m4_instruct: the share of {name} is {value}; it is above 0 and at most 1. {ADVICE}")
     for name, value in caps.items():
         if value < 1:
-            raise InputError(f"m4_instruct: the cap of {name} is {value}; it is at least 1. {BY}")
+            raise InputError(f"m4_instruct: the cap of {name} is {value}; it is at least 1. {ADVICE}")
     for name, value in weights.items():
         if not 0 < value < math.inf:
-            raise InputError(f"m4_instruct: the weight of {name} is {value}; it is above 0. {BY}")
+            raise InputError(f"m4_instruct: the weight of {name} is {value}; it is above 0. {ADVICE}")

@@ -1,4 +1,4 @@
-"""Preference pairs in the published form."""
+"""Preference pairs in the published form, for training with DPO."""
 
 from interleave import Preference, datasets, preference_from_llava
 
@@ -13,4 +13,4 @@ class PreferenceJson(LlavaJson):
     """
 
     def __getitem__(self, index: int) -> Preference:
-        return preference_from_llava(self.all[index], self.media, self.kinds)
+        return preference_from_llava(self.all[index], self.media, self.modalities)

@@ -2,9 +2,9 @@
 
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any
+from typing import NamedTuple
 
 from interleave import BadSample, Dataset, InputError, Sample, datasets
 
@@ -13,8 +13,27 @@ from .base.table_rows import to_sample
 
 IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
 VIDEOS = frozenset({"mp4", "webm", "mkv", "avi", "mov"})
-Member = tuple[str, int, int]
-"""Extension, first byte and length."""
+
+
+class Member(NamedTuple):
+    """A file in an archive. Members sort by extension, then by place, which is the order of a sample's pictures.
+
+    extension: what follows the first dot of its name.
+    start: its first byte in the archive.
+    length: in bytes.
+    """
+
+    extension: str
+    start: int
+    length: int
+
+
+class ArchivedSample(NamedTuple):
+    """archive: its number. key: the common name of the members, with their folder in the archive."""
+
+    archive: int
+    key: str
+    members: list[Member]
 
 
 @datasets.register("webdataset")
@@ -23,27 +42,31 @@ class WebDataset(Dataset):
     pictures in the order of their names, videos.
 
     path: a pattern of archives, local or in a store, such as shards/*.tar or s3://bucket/*.tar, or a folder of them.
-    They are read through once, to know what lies where. storage: options of the store, such as {endpoint_url:
-    https://...}. single, several, video: as for llava_json.
+        Each archive is read through once at the start, to learn where its members lie.
+    storage: options of the store, such as {endpoint_url: https://...}.
+    single: the modality that takes the picture of a sample with one.
+    several: the modality that takes each picture of a sample with several.
+    video: the modality that takes each video.
     """
 
     def __init__(
         self,
         path: str,
-        storage: dict[str, Any] | None = None,
+        storage: dict[str, object] | None = None,
         single: str = "multipatch",
         several: str = "image",
         video: str = "video",
     ) -> None:
-        self.kinds = {"single": single, "several": several, "video": video}
+        self.modalities = {"single": single, "several": several, "video": video}
         self.single_picture = single
         self.store = Store(path, storage)
         self.archives = self.store.names(".tar")
-        self.samples: list[tuple[int, str, list[Member]]] = []
-        self.counts: list[int] = []
+        self.samples: list[ArchivedSample] = []
+        self.counts: list[int] = []  # samples of each archive
         for number, archive in enumerate(self.archives):
-            found = self._index(archive)
-            self.samples += [(number, key, members) for key, members in found.items()]
+            found = self._members_by_key(archive)
+            for key, members in found.items():
+                self.samples.append(ArchivedSample(number, key, members))
             self.counts.append(len(found))
         if not self.samples:
             raise InputError(f"{path} holds no samples: its archives are empty")
@@ -52,46 +75,50 @@ class WebDataset(Dataset):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Sample:
-        number, key, members = self.samples[index]
-        row: dict[str, Any] = {"id": key}
-        images, videos = [], []
-        parts = sorted(members)
-        spans = [(start, start + length) for _, start, length in parts]
-        for (extension, *_), data in zip(parts, self.store.ranges(self.archives[number], spans), strict=True):
-            kind = extension.rsplit(".", 1)[-1].lower()
-            if kind == "json":
-                row |= _record(data, key)
-            elif kind == "txt":
+        archive, key, members = self.samples[index]
+        members = sorted(members)  # so that pictures stand in the order of their names
+        spans = [(member.start, member.start + member.length) for member in members]
+        row: dict[str, object] = {"id": key}
+        images: list[bytes] = []
+        videos: list[bytes] = []
+        for member, data in zip(members, self.store.ranges(self.archives[archive], spans), strict=True):
+            suffix = member.extension.rsplit(".", 1)[-1].lower()  # "left.png" is a png
+            if suffix == "json":
+                row |= _read_record(data, key)
+            elif suffix == "txt":
                 row["caption"] = data.decode(errors="replace").strip()
-            elif kind in IMAGES:
+            elif suffix in IMAGES:
                 images.append(data)
-            elif kind in VIDEOS:
+            elif suffix in VIDEOS:
                 videos.append(data)
-        return to_sample({**row, "image": images, "video": videos}, ".", self.kinds)
+        return to_sample({**row, "image": images, "video": videos}, ".", self.modalities)
 
     def id(self, index: int) -> str:
-        return self.samples[index][1]
+        return self.samples[index].key
 
     def chunks(self) -> Sequence[int]:
         return self.counts
 
-    def _index(self, archive: str) -> dict[str, list[Member]]:
+    def _members_by_key(self, archive: str) -> dict[str, list[Member]]:
+        """The members of an archive by sample, in the order of the archive. Raises InputError."""
         found: dict[str, list[Member]] = {}
         try:
+            # "r:" refuses compressed archives, in which no member could be read alone
             with self.store.files.open(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     path = PurePosixPath(member.name)
-                    name, _, extension = path.name.partition(".")
+                    name, _, extension = path.name.partition(".")  # "a/1.left.png" -> "1", "left.png"
                     if member.isfile():
                         key = str(path.with_name(name))
-                        found.setdefault(key, []).append((extension, member.offset_data, member.size))
+                        found.setdefault(key, []).append(Member(extension, member.offset_data, member.size))
         except failures(tarfile.TarError) as error:
-            told = " ".join(str(error).split())
-            raise InputError(f"{archive} is no tar archive that can be read, compressed or cut: {told}") from None
+            reason = " ".join(str(error).split())
+            raise InputError(f"{archive} is no tar archive that can be read, compressed or cut: {reason}") from None
         return found
 
 
-def _record(data: bytes, key: str) -> dict[str, Any]:
+def _read_record(data: bytes, key: str) -> Mapping[str, object]:
+    """The JSON object of a sample. Raises BadSample."""
     try:
         record = json.loads(data)
     except ValueError as error:

@@ -1,32 +1,35 @@
 """Any causal language model of Transformers that can be packed."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedModel
 
 from interleave import InputError, llms, weights_follow
 
-from .base.causal_lm import CausalLM, parts, speak
+from ..base.hf_models import Options
+from .base.causal_lm import CausalLM, build_model, load_chat
+from .base.families import chat_formats_of
 
-FAMILIES = {"gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "llama": "llama3", "phi3": "phi3"}
-"""Model type -> chat format; ChatML for the others."""
 LENGTHS = (5, 7)
-"""Of the documents that a model is tried with."""
+"""Tokens in each of the two documents that a model is tried with."""
 
 
-class Kinds(Mapping[str, Any]):
-    """Model types of Transformers, looked up when they are asked for."""
+class CausalLMClasses(Mapping[str, type[PreTrainedModel]]):
+    """Every causal language model of Transformers by its model type; a class is imported when it is asked for."""
 
-    def __getitem__(self, kind: str) -> Any:
-        cls = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[kind]]
-        return cls[0] if isinstance(cls, tuple) else cls
+    def __getitem__(self, model_type: str) -> type[PreTrainedModel]:
+        found = MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[model_type]]
+        cls = found[0] if isinstance(found, tuple) else found
+        assert cls is not None, "every type in the mapping has a class"
+        return cls
 
-    def __contains__(self, kind: object) -> bool:
-        return kind in CONFIG_MAPPING and CONFIG_MAPPING[str(kind)] in MODEL_FOR_CAUSAL_LM_MAPPING
+    def __contains__(self, model_type: object) -> bool:
+        return model_type in CONFIG_MAPPING and CONFIG_MAPPING[str(model_type)] in MODEL_FOR_CAUSAL_LM_MAPPING
 
     def __iter__(self) -> Iterator[str]:
+        """What an error names as known: some hundred names would help nobody."""
         return iter(["what AutoModelForCausalLM lists"])
 
     def __len__(self) -> int:
@@ -35,64 +38,69 @@ class Kinds(Mapping[str, Any]):
 
 @llms.register("auto")
 class Auto(CausalLM):
-    """What ``AutoModelForCausalLM`` loads. When it is built it is tried: two packed documents must come out as the
-    model itself computes each alone, else it is refused.
+    """What ``AutoModelForCausalLM`` loads, tried when it is built.
+
+    Two packed documents must come out as the model itself computes each alone, else it is refused.
 
     path: a folder or hub name with weights and tokenizer; None makes random weights and a byte-level tokenizer.
-    config: a ``model_type`` and options of its config class, for random weights. tokenizer: a folder or hub name,
-    where it is not ``path``. system: the system turn of every conversation; empty for none. chat: the format of a turn,
-    ``chatml``, ``llama3``, ``gemma``, ``phi3``, ``vicuna``, or ``template`` for what the tokenizer's own chat template
-    says; None takes the family's, then one whose tokens the tokenizer knows, else the template.
+    config: a ``model_type`` and options of its config class, for random weights.
+    tokenizer: a folder or hub name, where it is not ``path``.
+    system: the system turn of a conversation that has none; empty for no turn.
+    chat: the format of a turn, ``chatml``, ``llama3``, ``gemma``, ``phi3``, ``vicuna``, or ``template`` for what the
+        tokenizer's own chat template says; None takes the family's, then one whose tokens the tokenizer knows, else the
+        template.
     """
 
     def __init__(
         self,
         path: str | None = None,
-        config: dict[str, Any] | None = None,
+        config: Options | None = None,
         tokenizer: str | None = None,
         system: str = "",
         chat: str | None = None,
     ) -> None:
-        kind = (config or {}).get("model_type", "")
-        if path is None and config is not None and not kind:
+        model_type = (config or {}).get("model_type", "")
+        if path is None and config is not None and not model_type:
             raise InputError("llm 'auto' needs llm.config.model_type, the name that Transformers has for the model")
-        words = speak(tokenizer or path, system, [FAMILIES.get(kind, "chatml")], chat)
-        super().__init__(*parts("auto", Kinds(), path, config, words))
+        speaker = load_chat(tokenizer or path, system, chat_formats_of(model_type), chat)
+        super().__init__(build_model("auto", CausalLMClasses(), path, config, speaker), speaker)
         if not weights_follow():
             self.filled()
 
     def filled(self) -> None:
-        """Try the model, once its weights are in place. Raises InputError."""
-        packed = self.model.config._attn_implementation
-        self.model.set_attn_implementation(self.plain)
-        tried = _alone(self.model)
-        self.model.set_attn_implementation(packed)
-        self._compare(*tried)
+        """Try the model, once its weights are in place. Raises InputError where packed documents change its logits."""
+        packed_attention = self.model.config._attn_implementation
+        self.model.set_attn_implementation(self.own_attention)
+        embeds, expected = _logits_alone(self.model)
+        self.model.set_attn_implementation(packed_attention)
+        self._compare(embeds, expected)
 
-    def _compare(self, embeds: torch.Tensor, expected: torch.Tensor) -> None:
-        positions = torch.cat([torch.arange(n) for n in LENGTHS])[None]
-        document = torch.cat([torch.full((n,), i + 1) for i, n in enumerate(LENGTHS)])[None]
+    def _compare(self, embeds: Tensor, expected: Tensor) -> None:
+        """embeds (1, T, D) of both documents, expected (1, T, vocabulary). Raises InputError."""
+        positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]  # (1, T)
+        documents = torch.cat([torch.full((length,), i) for i, length in enumerate(LENGTHS, 1)])[None]  # (1, T)
         self.eval()
         with torch.no_grad():
-            found = self.head(self(embeds, positions, document))
+            found = self.head(self(embeds, positions, documents))  # (1, T, vocabulary)
         self.train()
-        off = float((found[..., : expected.shape[-1]] - expected).abs().max())
+        # compared as far as the model's own logits go; some models cut them to a part of the vocabulary
+        error = float((found[..., : expected.shape[-1]] - expected).abs().max())
         rounding = 1e-3 if expected.dtype == torch.float32 else 0.1
-        if not off <= rounding * float(expected.abs().max()):  # also where it is no number
-            kind = self.model.config.model_type
+        if not error <= rounding * float(expected.abs().max()):  # also where it is no number
+            model_type = self.model.config.model_type
             raise InputError(
-                f"llm 'auto' cannot pack a model of type {kind!r}: logits of packed documents are off by {off:.2g}; "
-                "choose one whose attention has no state of its own"
+                f"llm 'auto' cannot pack a model of type {model_type!r}: logits of packed documents are off by "
+                f"{error:.2g}; choose one whose attention has no state of its own"
             )
 
 
-def _alone(model: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings (1, T, D) of two documents and the model's own logits (1, T, vocabulary) of each alone."""
+def _logits_alone(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """Embeddings (1, T, D) of two documents, and the model's own logits (1, T, vocabulary) of each alone."""
     table = model.get_input_embeddings()
     assert isinstance(table, torch.nn.Embedding)
-    ids = torch.arange(sum(LENGTHS)) % table.num_embeddings
+    ids = torch.arange(sum(LENGTHS)) % table.num_embeddings  # (T,) any tokens will do
     model.eval()
     with torch.no_grad():
-        embeds = table(ids[None])
-        parts = [model(inputs_embeds=part, use_cache=False).logits for part in embeds.split(LENGTHS, 1)]
-    return embeds, torch.cat(parts, 1)
+        embeds = table(ids[None])  # (1, T, D)
+        logits = [model(inputs_embeds=document, use_cache=False).logits for document in embeds.split(LENGTHS, 1)]
+    return embeds, torch.cat(logits, 1)

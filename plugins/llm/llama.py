@@ -1,12 +1,12 @@
 """Llama, and what was built on it: Vicuna, TinyLlama, SmolLM2 and others of the same type."""
 
-from typing import Any
-
-from transformers import LlamaForCausalLM
-
 from interleave import llms
 
-from .base.causal_lm import CausalLM, parts, speak
+from ..base.hf_models import Options
+from .base.causal_lm import CausalLM, build_model, load_chat
+from .base.families import FAMILIES
+
+FAMILY = FAMILIES["llama"]
 
 
 @llms.register("llama")
@@ -14,19 +14,21 @@ class Llama(CausalLM):
     """Any Llama of Transformers.
 
     path: a folder or hub name with weights and tokenizer; None makes random weights and a byte-level tokenizer.
-    config: options of ``LlamaConfig``, for random weights. tokenizer: a folder or hub name, where it is not ``path``.
-    system: the system turn of every conversation; empty for none. chat: the format of a turn, ``llama3``, ``chatml``,
-    ``vicuna``, ``phi3``, ``gemma``, or ``template`` for what the tokenizer's own chat template says; None takes the
-    format whose tokens the tokenizer knows, Llama 3's first, else its template.
+    config: options of ``LlamaConfig``, for random weights.
+    tokenizer: a folder or hub name, where it is not ``path``.
+    system: the system turn of a conversation that has none; empty for no turn.
+    chat: the format of a turn, ``llama3``, ``chatml``, ``vicuna``, ``phi3``, ``gemma``, or ``template`` for what the
+        tokenizer's own chat template says; None takes the format whose tokens the tokenizer knows, Llama 3's first,
+        else its template.
     """
 
     def __init__(
         self,
         path: str | None = None,
-        config: dict[str, Any] | None = None,
+        config: Options | None = None,
         tokenizer: str | None = None,
-        system: str = "",
+        system: str = FAMILY.system,
         chat: str | None = None,
     ) -> None:
-        words = speak(tokenizer or path, system, ["llama3"], chat)
-        super().__init__(*parts("llama", {"llama": LlamaForCausalLM}, path, config, words))
+        speaker = load_chat(tokenizer or path, system, FAMILY.chat_formats, chat)
+        super().__init__(build_model("llama", FAMILY.classes(), path, config, speaker), speaker)

@@ -1,12 +1,12 @@
 """Qwen3, dense."""
 
-from typing import Any
-
-from transformers import Qwen3ForCausalLM
-
 from interleave import llms
 
-from .base.causal_lm import CausalLM, parts, speak
+from ..base.hf_models import Options
+from .base.causal_lm import CausalLM, build_model, load_chat
+from .base.families import FAMILIES
+
+FAMILY = FAMILIES["qwen3"]
 
 
 @llms.register("qwen3")
@@ -14,16 +14,17 @@ class Qwen3(CausalLM):
     """Any dense Qwen3 of Transformers, speaking ChatML; replies are not made to think first.
 
     path: a folder or hub name with weights and tokenizer; None makes random weights and a byte-level tokenizer.
-    config: options of ``Qwen3Config``, for random weights. tokenizer: a folder or hub name, where it is not ``path``.
-    system: the system turn of every conversation; empty for none.
+    config: options of ``Qwen3Config``, for random weights.
+    tokenizer: a folder or hub name, where it is not ``path``.
+    system: the system turn of a conversation that has none; empty for no turn.
     """
 
     def __init__(
         self,
         path: str | None = None,
-        config: dict[str, Any] | None = None,
+        config: Options | None = None,
         tokenizer: str | None = None,
-        system: str = "",
+        system: str = FAMILY.system,
     ) -> None:
-        chat = speak(tokenizer or path, system, ["chatml"], chat="chatml")
-        super().__init__(*parts("qwen3", {"qwen3": Qwen3ForCausalLM}, path, config, chat))
+        chat = load_chat(tokenizer or path, system, FAMILY.chat_formats, chat="chatml")
+        super().__init__(build_model("qwen3", FAMILY.classes(), path, config, chat), chat)

@@ -1,17 +1,18 @@
 """High-resolution pictures as an overview and tiles."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from interleave import NEWLINE, InputError, ModalityAdapter, VisionSpec, Visual, load_image, modalities
 
-from .base.anyres import best_resolution, margins, on_page, read_pinpoints, shrunk
+from .base.anyres import Size, best_resolution, margins, on_page, read_pinpoints, shrunk
 from .base.pooled_views import need_square
 
 Merge = Literal["flat", "spatial", "spatial_unpad"]
@@ -22,10 +23,12 @@ class MultiPatch(ModalityAdapter):
     """An overview, then the picture on a page of tiles: the published ``anyres``. Takes what ``image`` takes.
 
     pinpoints: the pages to choose from, as [width, height] in pixels or as a range in tiles; none shows the picture as
-    one view. max_tiles: the published ``anyres_max_K``, so many tiles' worth of tokens at most, besides the overview;
-    a larger page is shrunk bilinearly. merge: ``flat`` is tile after tile, ``spatial`` row after row of the page,
-    ``spatial_unpad`` leaves the page's margins out and ends each row with the learned separator (and a picture without
-    tiles, too). fit: of a picture without tiles, as for images; an overview is resized directly.
+        one view.
+    max_tiles: the published ``anyres_max_K``: at most so many tiles' worth of tokens, besides the overview; a larger
+        page is shrunk bilinearly. None sets no limit.
+    merge: ``flat`` is tile after tile, ``spatial`` row after row of the page, ``spatial_unpad`` leaves the page's
+        margins out and ends each row with the learned separator (and a picture without tiles, too).
+    fit: of a picture without tiles, as for images; an overview is resized directly.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class MultiPatch(ModalityAdapter):
         merge: Merge = "spatial_unpad",
         fit: Literal["square", "pad"] = "square",
     ) -> None:
+        """Raises InputError for options that do not fit."""
         super().__init__(vision, fit)
         self.pages = read_pinpoints(pinpoints, vision.size)
         if max_tiles is not None and (max_tiles < 1 or merge != "spatial_unpad"):
@@ -44,51 +48,63 @@ class MultiPatch(ModalityAdapter):
             )
         if self.pages and merge != "flat":
             need_square(vision, f"merge={merge}")
-        self.max_tiles, self.merging = max_tiles, merge
+        self.max_tiles, self.merge_type = max_tiles, merge
 
-    def prepare(self, data: Any) -> Visual:
+    def prepare(self, data: object) -> Visual:
+        """A picture -> views (1 + tiles, 3, S, S), the overview first, then the tiles row by row. Raises BadSample."""
         image = load_image(data)
         if not self.pages:
-            alone: list[str | int] = [self.vision.tokens]
-            return Visual("multipatch", self.views([image]), alone + [NEWLINE] * (self.merging == "spatial_unpad"))
+            layout: list[str | int] = [self.vision.tokens]
+            if self.merge_type == "spatial_unpad":
+                layout.append(NEWLINE)
+            return Visual("multipatch", self.views([image]), layout)
         side = self.vision.size
         page = on_page(image, best_resolution(image.size, self.pages))
         cols, rows = page.width // side, page.height // side
-        tiles = [
-            page.crop((c * side, r * side, (c + 1) * side, (r + 1) * side)) for r in range(rows) for c in range(cols)
-        ]
-        overview = image.resize((side, side), Image.Resampling.BICUBIC)
+        pictures = [image.resize((side, side), Image.Resampling.BICUBIC)]
+        for row in range(rows):
+            for col in range(cols):
+                pictures.append(page.crop((col * side, row * side, (col + 1) * side, (row + 1) * side)))
         meta = self.geometry(rows, cols, image.size)
-        return Visual("multipatch", self.views([overview, *tiles]), self.layout(1 + rows * cols, meta), meta)
+        return Visual("multipatch", self.views(pictures), self.layout(len(pictures), meta), meta)
 
-    def geometry(self, rows: int, cols: int, picture: tuple[int, int]) -> dict[str, int]:
-        """rows, cols: of tiles. left, top: margins in tokens. width, height: of the page in tokens, at the end."""
+    def geometry(self, rows: int, cols: int, picture: Size) -> dict[str, int]:
+        """What ``merge`` must know of a page of ``rows`` x ``cols`` tiles that shows a picture of this size in pixels.
+
+        rows, cols: of tiles. left, top: margins in tokens. width, height: of the page in tokens, at the end.
+        """
         width, height = cols * self.vision.grid, rows * self.vision.grid
-        left, top = margins(picture, (width, height)) if self.merging == "spatial_unpad" else (0, 0)
+        left, top = margins(picture, (width, height)) if self.merge_type == "spatial_unpad" else (0, 0)
         width, height = width - 2 * left, height - 2 * top
         if self.max_tiles is not None:
             width, height = shrunk((width, height), self.max_tiles * self.vision.grid**2)
         return {"rows": rows, "cols": cols, "left": left, "top": top, "width": width, "height": height}
 
     def layout(self, views: int, meta: Mapping[str, int]) -> list[str | int]:
-        if self.merging == "flat":
+        """What stands for ``views`` views of this geometry, the overview first."""
+        if self.merge_type == "flat":
             return [self.vision.tokens] * views
-        if self.merging == "spatial":
+        if self.merge_type == "spatial":
             return [self.vision.tokens, meta["width"] * meta["height"]]
         row: list[str | int] = [meta["width"], NEWLINE]
         return [self.vision.tokens, *row * meta["height"]]
 
-    def merge(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:
+    def merge(self, features: Tensor, meta: Mapping[str, int]) -> Tensor:
+        """(1 + tiles, tokens, D) -> (n, D): the overview, then the page as ``merge`` says."""
         overview, tiles = features[0], features[1:]
-        if self.merging == "flat" or not len(tiles):
+        if self.merge_type == "flat" or not len(tiles):
             return features.flatten(0, 1)
         rows, cols, grid = meta["rows"], meta["cols"], self.vision.grid
-        page = tiles.unflatten(1, (grid, grid)).unflatten(0, (rows, cols)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
-        left, top, size = meta["left"], meta["top"], (meta["height"], meta["width"])
+        squares = tiles.unflatten(1, (grid, grid)).unflatten(0, (rows, cols))  # (rows, cols, grid, grid, D)
+        page = squares.transpose(1, 2).flatten(2, 3).flatten(0, 1)  # (rows * grid, cols * grid, D)
+        left, top = meta["left"], meta["top"]
         page = page[top : len(page) - top, left : cols * grid - left]
-        if page.shape[:2] != size:
-            page = F.interpolate(page.permute(2, 0, 1)[None], size, mode="bilinear")[0].permute(1, 2, 0)
+        size = meta["height"], meta["width"]
+        if page.shape[:2] != size:  # a page of more tokens than max_tiles allows
+            channels_first = page.permute(2, 0, 1)[None]  # (1, D, H, W)
+            page = F.interpolate(channels_first, size, mode="bilinear")[0].permute(1, 2, 0)  # (height, width, D)
         return torch.cat([overview, page.flatten(0, 1)])
 
-    def example(self) -> Any:
+    def example(self) -> NDArray[np.uint8]:
+        """(50, 90, 3) noise."""
         return np.random.default_rng(0).integers(0, 255, (50, 90, 3), dtype=np.uint8)

@@ -9,10 +9,13 @@ from .mlp import MLP
 
 @projectors.register("pixel_shuffle")
 class PixelShuffle(Projector):
-    """Squares of ``factor`` x ``factor`` patches are laid end to end and go through an MLP, so that a grid of g patches
-    a side leaves g / factor tokens a side. A class token has no place in it.
+    """Squares of ``factor`` x ``factor`` patches are laid end to end and go through an MLP.
 
-    depth: linear layers of the MLP. std: of its initial weights; None leaves torch's own initialisation.
+    A grid of g patches a side leaves g / factor tokens a side. A class token has no place in it.
+
+    factor: patches along a side of a square; it must divide the grid.
+    depth: linear layers of the MLP.
+    std: standard deviation of its initial weights; None leaves torch's own initialisation.
     """
 
     def __init__(
@@ -25,6 +28,7 @@ class PixelShuffle(Projector):
         depth: int = 2,
         std: float | None = None,
     ) -> None:
+        """Raises InputError where the vision encoder keeps a class token, and for a factor that does not fit."""
         super().__init__()
         if prefix:
             raise InputError(
@@ -43,6 +47,7 @@ class PixelShuffle(Projector):
     def forward(self, features: Tensor) -> Tensor:
         """(V, (grid * factor)^2, vision_dim) -> (V, grid^2, llm_dim)"""
         side, factor = self.grid, self.factor
+        # (V, rows, factor, cols, factor, vision_dim) -> (V, rows, cols, factor, factor, vision_dim)
         squares = features.unflatten(1, (side, factor, side, factor)).transpose(2, 3)
-        projected: Tensor = self.mlp(squares.flatten(3).flatten(1, 2))
+        projected: Tensor = self.mlp(squares.flatten(3).flatten(1, 2))  # (V, rows * cols, llm_dim)
         return projected

@@ -1,1 +1,1 @@
-"""Posed pictures of a scene: where they come from, which are shown, and what their cameras say about their patches."""
+"""3D scenes as posed pictures: reading them from files, choosing views, and encoding camera poses for a model."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -12,44 +12,79 @@ from torch import Tensor, nn
 from interleave import VisionSpec
 
 from .cameras import checked_pose
-from .patch_rays import Fit, patch_depth, patch_rays, pluecker, ray_matrix, relative
+from .patch_rays import Fit, patch_depth, patch_rays, pluecker, ray_matrix, relative_pose
 from .view import Camera, Matrix, View
 
 Poses = Literal["none", "pointmap", "rays"]
 COORDINATES: Mapping[Poses, int] = {"pointmap": 3, "rays": 6}
+"""Numbers that describe a patch: a point, or the Plücker coordinates of a line."""
 BANDS = 6
 """Sines and cosines of each coordinate: the longest wave spans 4 scene units, each next one half of it."""
 HIDDEN = 256
+"""Width of the hidden layer."""
 WITHIN = 0.9
 """The scene unit is the distance within which this share of all that is known lies from the first camera."""
 
 
+class PoseDescription(TypedDict, total=False):
+    """The geometry of the n views of a scene that have a camera, as plain numbers. Empty for ``poses=none``.
+
+    Lengths are in scene units, axes are those of the first such view. The keys are part of ``Visual.meta``.
+
+    posed: the n numbers of these views among all views of the visual.
+    rays: (n, 12) each one's (3, 4) ray matrix, row by row.
+    unit: the scene unit in metres.
+    depth: (n, grid * grid) depth of each patch, 0 where it is unknown; (n, 0) where the encoding needs none.
+    """
+
+    posed: list[int]
+    rays: list[list[float]]
+    unit: float
+    depth: list[list[float]]
+
+
+class PatchCoordinates(NamedTuple):
+    """values: (n, grid * grid, C + 1) what is known of each patch, and the scene unit.
+
+    known: (n, grid * grid, 1) whether the patch's place is known.
+    """
+
+    values: Tensor
+    known: Tensor
+
+
 class PoseEncoding(nn.Module):
-    """Adds to each patch's feature what is known of its place in the scene; tokens before the patches get nothing.
+    """Adds to each patch's feature what is known of its place in the scene.
 
-    kind: ``pointmap`` says where in space the patch's surface lies, from depth; ``rays`` the line on which it lies, as
-    Plücker coordinates of the ray through its middle; ``none`` owns no weights and adds nothing.
+    The axes are those of the first view that has a camera, and lengths are divided by a scene unit. So a scene says the
+    same wherever its world has its origin, and coordinates have the same size in a room and in a street. The unit
+    itself is one more input, as its decimal logarithm, so that lengths in metres are not lost.
 
-    The axes are those of the first view that has a camera, and lengths are divided by a scene unit, so that a scene
-    says the same wherever its world has its origin, and coordinates are of the same size in a room and in a street.
-    The unit itself is an input more, as the power of ten, so that lengths in metres are not lost. The last layer begins
-    at zero: an untrained encoding changes nothing. A patch without depth has an embedding of its own, which is learned;
-    a view without a camera gets nothing.
+    The last layer begins at zero: an untrained encoding changes nothing. A patch without depth has a learned embedding
+    of its own. A view without a camera gets nothing, and neither do tokens before the patches, such as a class token.
     """
 
     def __init__(self, kind: Poses, vision: VisionSpec, llm_dim: int) -> None:
+        """
+        kind: ``pointmap`` encodes the point in space that the patch shows, from depth. ``rays`` encodes the line on
+            which that point lies, as Plücker coordinates of the ray through the patch's middle. ``none`` owns no
+            weights and adds nothing.
+        vision: of the encoder whose patches are meant.
+        llm_dim: width of the features.
+        """
         super().__init__()
         self.kind, self.vision = kind, vision
         if kind == "none":
             return
-        self.enter = nn.Linear((COORDINATES[kind] + 1) * (1 + 2 * BANDS), HIDDEN)
+        inputs = COORDINATES[kind] + 1  # and the scene unit
+        self.enter = nn.Linear(inputs * (1 + 2 * BANDS), HIDDEN)
         self.leave = nn.Linear(HIDDEN, llm_dim)
         if kind == "pointmap":
             self.unknown = nn.Parameter(torch.empty(HIDDEN))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Initial weights, also where a checkpoint holds none."""
+        """Set the initial weights; also called for a model whose checkpoint holds none of these weights."""
         if self.kind == "none":
             return
         self.enter.reset_parameters()
@@ -58,28 +93,29 @@ class PoseEncoding(nn.Module):
         if self.kind == "pointmap":
             nn.init.normal_(self.unknown)
 
-    def describe(self, views: Sequence[View], fit: Fit) -> dict[str, Any]:
-        """What ``forward`` needs to know, as plain numbers: rounded, so that equal scenes are equal.
+    def describe(self, views: Sequence[View], fit: Fit) -> PoseDescription:
+        """What ``forward`` needs to know of the views of a scene; ``fit`` says how they were made square.
 
-        posed: numbers of the views that have a camera. rays: the 12 numbers of each one's ray matrix, in scene units.
-        unit: the scene unit in metres. depth: of each patch of each of them, in scene units, 0 where it is not known.
-        Raises BadSample for a camera or a depth picture that is none.
+        Numbers are rounded, so that equal scenes have equal descriptions. Raises BadSample for a camera or a depth map
+        that is broken.
         """
         if self.kind == "none":
             return {}
-        posed = [(number, view, view.camera) for number, view in enumerate(views) if view.camera]
+        posed: list[tuple[int, View, Camera]] = []
+        for number, view in enumerate(views):
+            if view.camera:
+                checked_pose(view.camera.pose, f"the pose of view {view.name!r}")
+                posed.append((number, view, view.camera))
         if not posed:
             return {"posed": [], "rays": [], "unit": 1.0, "depth": []}
-        for _, view, camera in posed:
-            checked_pose(camera.pose, f"the pose of view {view.name!r}")
         first = posed[0][2].pose
-        cameras = [replace(camera, pose=relative(camera.pose, first)) for _, _, camera in posed]
-        matrices = np.stack([ray_matrix(camera, fit) for camera in cameras])
+        cameras = [replace(camera, pose=relative_pose(camera.pose, first)) for _, _, camera in posed]
+        matrices = np.stack([ray_matrix(camera, fit) for camera in cameras])  # (n, 3, 4)
         depth = np.zeros((len(posed), 0))
         if self.kind == "pointmap":
-            depth = np.stack([patch_depth(view, self.vision, fit) for _, view, _ in posed])
-        unit = self._unit(cameras, matrices, depth)
-        matrices[..., 3] /= unit
+            depth = np.stack([patch_depth(view, self.vision, fit) for _, view, _ in posed])  # (n, grid * grid)
+        unit = self._scene_unit(cameras, matrices, depth)
+        matrices[..., 3] /= unit  # origins are lengths; the other columns are directions
         return {
             "posed": [number for number, _, _ in posed],
             "rays": _rounded(matrices.reshape(len(posed), 12)),
@@ -87,51 +123,63 @@ class PoseEncoding(nn.Module):
             "depth": _rounded(depth / unit),
         }
 
-    def _unit(self, cameras: Sequence[Camera], matrices: Matrix, depth: Matrix) -> float:
-        """In metres. What is known are the points of all patches, or the cameras where there is no point."""
-        known = np.stack([camera.centre for camera in cameras])
+    def _scene_unit(self, cameras: Sequence[Camera], matrices: Matrix, depth: Matrix) -> float:
+        """The scene unit in metres: the WITHIN quantile of distances from the first camera; 1 where all are 0.
+
+        What is measured are the points that patches show, or the cameras where no depth is known.
+        """
+        known = np.stack([camera.centre for camera in cameras])  # (n, 3)
         if (depth > 0).any():
             origins, ahead = patch_rays(torch.from_numpy(matrices), self.vision)
-            known = (origins.numpy() + ahead.numpy() * depth[..., None])[depth > 0]
+            known = (origins.numpy() + ahead.numpy() * depth[..., None])[depth > 0]  # (points, 3)
         distances = np.linalg.norm(known, axis=-1)
-        return float(np.quantile(distances[distances > 1e-9], WITHIN)) if (distances > 1e-9).any() else 1.0
+        apart = distances[distances > 1e-9]  # the first camera itself says nothing of the scene's size
+        return float(np.quantile(apart, WITHIN)) if len(apart) else 1.0
 
     def forward(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:
-        """(V, P, D) of a scene's views -> the same, with what ``describe`` said of them."""
+        """(V, P, D) features of a scene's views, with what is known of their patches added. The shape stays.
+
+        P: tokens of a view, ``vision.prefix`` of them before the patches.
+        meta: the ``PoseDescription`` of the views.
+        """
         if self.kind == "none":
             return features
         with torch.autocast(features.device.type, enabled=False):  # geometry in half precision would be centimetres off
             coordinates, known = self._coordinates(meta, features.device)
-            waves = _waves(coordinates)
-        hidden = F.gelu(self.enter(waves.to(self.enter.weight.dtype)))
+            waves = _waves(coordinates)  # (n, grid * grid, (C + 1) * (1 + 2 * BANDS))
+        hidden = F.gelu(self.enter(waves.to(self.enter.weight.dtype)))  # (n, grid * grid, HIDDEN)
         if self.kind == "pointmap":
             hidden = torch.where(known, hidden, self.unknown.to(hidden.dtype))
-        added = F.pad(self.leave(hidden).to(features.dtype), (0, 0, self.vision.prefix, 0))
+        added = F.pad(self.leave(hidden).to(features.dtype), (0, 0, self.vision.prefix, 0))  # (n, P, D)
         posed = torch.tensor(meta["posed"], dtype=torch.long, device=features.device)
-        return features.index_add(0, posed, added)  # of no view, too: the weights get their gradient of zeros
+        # also where no view is posed: ranks reduce gradients per parameter, so the weights need one, of zeros
+        return features.index_add(0, posed, added)
 
-    def _coordinates(self, meta: Mapping[str, Any], device: torch.device) -> tuple[Tensor, Tensor]:
-        """Of patches of views with cameras, and the unit: (n, grid * grid, C + 1); where they are known: (..., 1)."""
+    def _coordinates(self, meta: Mapping[str, Any], device: torch.device) -> PatchCoordinates:
+        """The coordinates of all patches of the n views that have a camera, in float32."""
         rays = torch.tensor(meta["rays"], dtype=torch.float32, device=device).view(len(meta["posed"]), 3, 4)
-        origins, ahead = patch_rays(rays, self.vision)
+        origins, ahead = patch_rays(rays, self.vision)  # (n, 1, 3), (n, grid * grid, 3)
         known = torch.ones_like(ahead[..., :1], dtype=torch.bool)
         if self.kind == "pointmap":
             depth = torch.tensor(meta["depth"], dtype=torch.float32, device=device).view_as(ahead[..., :1])
-            found, known = origins + depth * ahead, depth > 0
+            found, known = origins + depth * ahead, depth > 0  # the point at that depth on the ray
         else:
             found = pluecker(origins, ahead)
         unit = torch.full_like(found[..., :1], float(np.log10(meta["unit"])))
-        return torch.cat([found, unit], -1), known
+        return PatchCoordinates(torch.cat([found, unit], -1), known)
 
 
 def _waves(coordinates: Tensor) -> Tensor:
-    """(..., C) -> (..., C * (1 + 2 * BANDS)): each coordinate, and its sines and cosines."""
+    """(..., C) to (..., C * (1 + 2 * BANDS)): each coordinate, its sines and its cosines, as in NeRF.
+
+    The angular frequencies are pi/2 * 2^k for k < BANDS: wavelengths of 4, 2, 1, ... scene units.
+    """
     frequencies = torch.pi / 2 * 2.0 ** torch.arange(BANDS, dtype=torch.float32, device=coordinates.device)
-    phases = coordinates[..., None] * frequencies
+    phases = coordinates[..., None] * frequencies  # (..., C, BANDS)
     return torch.cat([coordinates[..., None], phases.sin(), phases.cos()], -1).flatten(-2)
 
 
-def _rounded(values: Matrix) -> list[Any]:
-    """To 6 decimals; a zero has no sign."""
-    rounded: list[Any] = (values.round(6) + 0.0).tolist()
+def _rounded(values: Matrix) -> list[list[float]]:
+    """(n, m) numbers as lists, rounded to 6 decimals; a zero has no sign, because 0.0 and -0.0 differ as JSON."""
+    rounded: list[list[float]] = (values.round(6) + 0.0).tolist()
     return rounded

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from interleave import InputError, JudgedTask, JudgeMessages, read_json, tasks
 
-from .base import judge_prompts as judged
-from .base.question_tables import Form, Rows, named, same
-from .base.questions import PHRASE, PHRASES, Record, text
-from .base.video_questions import Videos
+from .base import judge_prompts
+from .base.question_tables import Form, Record, Rows, same_names, to_rows
+from .base.questions import PHRASE_PROMPT, PHRASE_REPLY, text
+from .base.video_questions import VideoQuestions
 
 
 @tasks.register("activitynet_qa")
 @dataclass(kw_only=True, eq=False)
-class ActivityNetQA(Videos, JudgedTask):
+class ActivityNetQA(VideoQuestions, JudgedTask):
     """A judge says whether the reply means what the answer does (``accuracy``), and how well, from 0 to 5 (``score``).
 
     Form: a folder with the authors' test_q.json and test_a.json, or ``Generation`` of lmms-lab/ActivityNetQA. Videos
@@ -22,40 +22,45 @@ class ActivityNetQA(Videos, JudgedTask):
 
     path: str = "lmms-lab/ActivityNetQA"
     subset: str | None = "Generation"
-    prompt: str = PHRASE
+    prompt: str = PHRASE_PROMPT
 
     forms = (
         Form(
             "lmms-lab/ActivityNetQA, or test_q.json and test_a.json",
-            {"video": "video_name"} | same("question", "question_id", "answer", "type"),
+            {"video": "video_name"} | same_names("question", "question_id", "answer", "type"),
             ("question_id",),
         ),
     )
-    items = 8000
-    before = ("v_", "")
-    generation = PHRASES
-    best = judged.BEST
+    num_items = 8000
+    name_prefixes = ("v_", "")
+    generation = PHRASE_REPLY
+    best = judge_prompts.BEST
 
     def read(self) -> Rows:
-        files = [Path(self.path, f"{self.split}_{part}.json") for part in "qa"]
-        if not files[0].is_file():
+        """The authors' two files joined by ``question_id``, or the hub's table, which has them joined."""
+        questions = Path(self.path, f"{self.split}_q.json")
+        if not questions.is_file():
             return super().read()
-        answers = {str(row.get("question_id")): row for row in read_json(files[1])}
-        if not answers:
-            raise InputError(f"{files[1]} holds no rows")
-        empty = dict.fromkeys(next(iter(answers.values())))
-        table = [{**answers.get(str(row.get("question_id")), empty), **row} for row in read_json(files[0])]
-        return named(table, self.path, self.forms)
+        answers = Path(self.path, f"{self.split}_a.json")
+        by_id = {str(row.get("question_id")): row for row in read_json(answers)}
+        if not by_id:
+            raise InputError(f"{answers} holds no rows")
+        unanswered = dict.fromkeys(next(iter(by_id.values())))  # the columns of an answer without values
+        table = []
+        for row in read_json(questions):
+            answer = by_id.get(str(row.get("question_id")), unanswered)
+            table.append({**answer, **row})
+        return to_rows(table, self.path, self.forms)
 
     def question(self, record: Record) -> str:
-        return f"{text(record, 'question').rstrip('?')}? {self.prompt}"
+        return f"{text(record, 'question').rstrip('?')}? {self.prompt}"  # most questions of the files have no mark
 
     def answer(self, record: Record) -> str:
         return text(record, "answer")
 
     def judge(self, record: Record, reply: str) -> JudgeMessages:
-        fields = judged.compared(text(record, "question"), self.answer(record), reply)
-        return judged.ask(judged.MATCH, fields, verdict=True)
+        fields = judge_prompts.fields_of_reply(text(record, "question"), self.answer(record), reply)
+        return judge_prompts.judge_messages(judge_prompts.MATCH, fields, verdict=True)
 
     def judgement(self, text: str) -> dict[str, float] | None:
-        return judged.read_verdict(text)
+        return judge_prompts.read_verdict(text)

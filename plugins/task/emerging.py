@@ -4,13 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from interleave import InputError, Media, Message, Sample, Task, load_frames, tasks
 
+from ..dataset.base.record_fields import Record
+
 DEMOS = files("interleave_plugins.task") / "emerging_demos.yaml"
+REQUIRED = ("id", "kind", "prompt", "mentions")
+"""Fields that each demonstration needs, besides ``images`` or ``videos``."""
 
 
 @tasks.register("emerging")
@@ -19,51 +22,73 @@ class Emerging(Task):
     report`` shows the replies of several models side by side. ``mentions`` is the share of words that a good reply
     would hardly do without.
 
-    media: the folder of the demonstrations' files; one whose files are not there is named and left out. demos: another
-    YAML file of the same form (``id``, ``kind``, ``images`` or ``videos``, ``prompt``, ``mentions``); null has the
-    paper's. frames: of each video; several videos are shown one after another as one. image, video: the modalities.
+    media: the folder of the demonstrations' files; one whose files are not there is named and left out.
+    demos: another YAML file of the same form (``id``, ``kind``, ``images`` or ``videos``, ``prompt``, ``mentions``);
+        null has the paper's.
+    frames: how many frames of each video; several videos are shown one after another as one.
+    image: the modality that takes each picture.
+    video: the modality that takes a video.
     """
 
-    generation: Mapping[str, Any] = {"max_new_tokens": 512}
+    generation: Mapping[str, object] = {"max_new_tokens": 512}
 
     def __init__(
         self, media: str, demos: str | None = None, frames: int = 8, image: str = "image", video: str = "video"
     ) -> None:
-        self.media, self.frames, self.image, self.video = Path(media), frames, image, video
-        self.all: list[dict[str, Any]] = read(demos)
+        self.media = Path(media)
+        self.frames = frames
+        self.image = image
+        self.video = video
+        self.all = read_demos(demos)
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
+    def records(self) -> Sequence[Record]:
         return self.all
 
-    def sample(self, record: Mapping[str, Any]) -> Sample:
-        shown = [Media(self.image, self.media / name) for name in record.get("images", ())]
-        clips = [self.media / name for name in record.get("videos", ())]
-        if len(clips) > 1:
-            frames = [frame for clip in clips for frame in load_frames(clip, self.frames)[0]]
-            shown.append(Media(self.video, frames))
-        shown += [Media(self.video, clip) for clip in clips if len(clips) == 1]
-        return Sample([Message("user", [*shown, record["prompt"]])], record["id"], "emerging")
+    def sample(self, record: Record) -> Sample:
+        visuals = [Media(self.image, self.media / name) for name in _names(record, "images")]
+        clips = [self.media / name for name in _names(record, "videos")]
+        if len(clips) == 1:
+            visuals.append(Media(self.video, clips[0]))
+        elif clips:
+            frames = []
+            for clip in clips:
+                frames.extend(load_frames(clip, self.frames)[0])
+            visuals.append(Media(self.video, frames))
+        return Sample([Message("user", [*visuals, str(record["prompt"])])], str(record["id"]), "emerging")
 
-    def answer(self, record: Mapping[str, Any]) -> str:
-        """There is none: words that the patterns look for."""
-        return " ".join(re.sub(r"\\(.)", r"\1", pattern.split("|")[0]) for pattern in record["mentions"])
+    def answer(self, record: Record) -> str:
+        """There is no true answer: the first word that each pattern of ``mentions`` looks for."""
+        words = []
+        for pattern in _names(record, "mentions"):
+            first = pattern.split("|")[0]
+            words.append(re.sub(r"\\(.)", r"\1", first))  # without the escapes of a regular expression
+        return " ".join(words)
 
-    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
-        found = [bool(re.search(pattern, reply, re.IGNORECASE)) for pattern in record["mentions"]]
+    def score(self, record: Record, reply: str) -> dict[str, float]:
+        found = [bool(re.search(pattern, reply, re.IGNORECASE)) for pattern in _names(record, "mentions")]
         return {"mentions": sum(found) / len(found)}
 
-    def group(self, record: Mapping[str, Any]) -> str:
+    def group(self, record: Record) -> str:
         return str(record["kind"])
 
 
-def read(demos: str | None) -> list[dict[str, Any]]:
-    """Raises InputError for a file that has not this form."""
+def _names(record: Record, field: str) -> Sequence[str]:
+    """A list of texts; empty where the record does not have the field."""
+    names = record.get(field, ())
+    assert isinstance(names, (list, tuple))
+    return names
+
+
+def read_demos(demos: str | None) -> list[Record]:
+    """The demonstrations of a YAML file, or the paper's. Raises InputError for a file that does not have their form."""
     try:
-        found = yaml.safe_load(Path(demos).read_text(encoding="utf-8") if demos else DEMOS.read_text(encoding="utf-8"))
+        source = Path(demos).read_text(encoding="utf-8") if demos else DEMOS.read_text(encoding="utf-8")
+        found = yaml.safe_load(source)
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"task.emerging.demos: {demos} cannot be read: {' '.join(str(error).split())}") from None
     for number, demo in enumerate(found if isinstance(found, list) else [found]):
-        absent = [key for key in ("id", "kind", "prompt", "mentions") if not isinstance(demo, dict) or key not in demo]
-        if absent or not demo["mentions"]:
+        fields = demo if isinstance(demo, dict) else {}
+        absent = [name for name in REQUIRED if name not in fields]
+        if absent or not fields["mentions"]:  # a score over no words would divide by zero
             raise InputError(f"task.emerging.demos: item {number} of {demos} has no {(absent or ['mentions'])[0]}")
     return list(found)

@@ -7,8 +7,9 @@ from statistics import fmean
 
 from interleave import InputError, Scored, tasks
 
-from .base.question_tables import Form, Row, Rows, named, same
-from .base.questions import PHRASE, SHORT, Pictures, Record, YesNo, text
+from ..dataset.huggingface import Row
+from .base.question_tables import Form, Record, Rows, same_names, to_rows
+from .base.questions import PHRASE_PROMPT, SHORT_REPLY, PictureQuestions, YesNoQuestions, text
 
 COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 PERCEPTION = (
@@ -19,7 +20,7 @@ BEST: Mapping[str, float] = {"score": 2800, "perception": 2000, "cognition": 800
 
 @tasks.register("mme")
 @dataclass(kw_only=True, eq=False)
-class MME(Pictures, YesNo):
+class MME(PictureQuestions, YesNoQuestions):
     """The sum over fourteen kinds of accuracy and accuracy+, both in percent: at most 200 each and 2800 in all.
 
     Accuracy counts questions, accuracy+ pictures of which both questions were answered right; a picture of which only
@@ -32,18 +33,22 @@ class MME(Pictures, YesNo):
     """
 
     path: str = "lmms-lab/MME"
-    prompt: str = PHRASE
+    prompt: str = PHRASE_PROMPT
 
-    forms = (Form("lmms-lab/MME", same("question_id", "question", "answer", "image", "category")),)
-    items = 2374
-    generation = SHORT
+    forms = (Form("lmms-lab/MME", same_names("question_id", "question", "answer", "image", "category")),)
+    num_items = 2374
+    generation = SHORT_REPLY
     best = BEST
 
     def read(self) -> Rows:
-        kinds = [name for name in (*PERCEPTION, *COGNITION) if Path(self.path, name).is_dir()]
+        root = Path(self.path)
+        kinds = [name for name in (*PERCEPTION, *COGNITION) if (root / name).is_dir()]
         if not kinds:
             return super().read()
-        return named([row for name in kinds for row in _kind(Path(self.path), name)], self.path, self.forms)
+        table: list[Row] = []
+        for name in kinds:
+            table.extend(_rows_of_kind(root, name))
+        return to_rows(table, self.path, self.forms)
 
     def question(self, record: Record) -> str:
         asked = text(record, "question").strip()
@@ -53,44 +58,52 @@ class MME(Pictures, YesNo):
         return f"all/{record['category']}"
 
     def chance(self, record: Record) -> float | None:
-        """None: it is known of accuracy, and the score is a sum of more."""
+        """None: a guess is right half of the time, but the score is a sum of more than accuracy."""
         return None
 
     def unit(self, record: Record) -> str:
         return f"{record['category']}/{record['question_id']}"
 
     def total(self, scored: Sequence[Scored]) -> dict[str, float]:
-        kinds: dict[str, dict[str, list[float]]] = {}
+        kinds: dict[str, dict[str, list[float]]] = {}  # kind -> picture -> accuracy of each of its questions
         for item in scored:
             pictures = kinds.setdefault(str(item.record["category"]), {})
             pictures.setdefault(str(item.record["question_id"]), []).append(item.scores["accuracy"])
-        accuracy = {kind: fmean(score for pair in pairs.values() for score in pair) for kind, pairs in kinds.items()}
-        both = {kind: _both(pairs.values()) for kind, pairs in kinds.items()}
-        sums = {kind: 100 * (accuracy[kind] + both[kind]) for kind in kinds}
-        cognition = sum(score for kind, score in sums.items() if kind in COGNITION)
+        accuracy: dict[str, float] = {}
+        accuracy_plus: dict[str, float] = {}
+        points: dict[str, float] = {}
+        for kind, pairs in kinds.items():
+            accuracy[kind] = fmean(score for pair in pairs.values() for score in pair)
+            accuracy_plus[kind] = _accuracy_plus(pairs.values())
+            points[kind] = 100 * (accuracy[kind] + accuracy_plus[kind])  # both in percent
+        cognition = sum(score for kind, score in points.items() if kind in COGNITION)
         return {
-            "score": sum(sums.values()),
-            "perception": sum(sums.values()) - cognition,
+            "score": sum(points.values()),
+            "perception": sum(points.values()) - cognition,
             "cognition": cognition,
             "accuracy": fmean(accuracy.values()),
-            "accuracy_plus": fmean(both.values()),
+            "accuracy_plus": fmean(accuracy_plus.values()),
         }
 
 
-def _both(pictures: Collection[Sequence[float]]) -> float:
+def _accuracy_plus(pictures: Collection[Sequence[float]]) -> float:
     """The share of questions whose picture had two of them and no wrong answer: that of pictures, if all have two."""
     right = sum(len(scores) for scores in pictures if len(scores) > 1 and min(scores) == 1)
     return right / sum(map(len, pictures))
 
 
-def _kind(root: Path, name: str) -> Iterator[Row]:
-    """The rows of one of the authors' folders."""
-    apart = Path(root, name, "questions_answers_YN").is_dir()
-    texts = sorted(Path(root, name, "questions_answers_YN" if apart else "").glob("*.txt"))
-    pictures = {p.stem: p for p in Path(root, name, "images" if apart else "").iterdir() if p.suffix != ".txt"}
-    if not texts:
-        raise InputError(f"{root / name} has no text files with questions")
-    for file in texts:
+def _rows_of_kind(root: Path, name: str) -> Iterator[Row]:
+    """The questions of one of the authors' folders. Raises InputError where it has none."""
+    folder = root / name
+    apart = (folder / "questions_answers_YN").is_dir()  # questions and pictures in folders of their own
+    files = sorted((folder / "questions_answers_YN" if apart else folder).glob("*.txt"))
+    pictures: dict[str, Path] = {}
+    for path in (folder / "images" if apart else folder).iterdir():
+        if path.suffix != ".txt":
+            pictures[path.stem] = path
+    if not files:
+        raise InputError(f"{folder} has no text files with questions")
+    for file in files:
         picture = pictures.get(file.stem)
         for line in file.read_text(encoding="utf-8").splitlines():
             question, _, answer = line.strip().partition("\t")

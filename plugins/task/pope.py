@@ -1,23 +1,21 @@
 """POPE: whether a model sees objects that are not there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from interleave import Scored, tasks
-from interleave.scoring import metrics
+from interleave import Scored, metrics, tasks
 
-from .base.question_tables import Form, same
-from .base.questions import PHRASE, Pictures, Record, YesNo
+from .base.question_tables import Form, Record, same_names
+from .base.questions import MEDIUM_REPLY, PHRASE_PROMPT, PictureQuestions, YesNoQuestions
 
-ANSWER: Mapping[str, Any] = {"max_new_tokens": 128}
 KINDS = ("random", "popular", "adversarial")
+"""How the object that is asked for was drawn: at random, from the frequent ones, or from those often seen together."""
 
 
 @tasks.register("pope")
 @dataclass(kw_only=True, eq=False)
-class Pope(Pictures, YesNo):
+class Pope(PictureQuestions, YesNoQuestions):
     """F1 of the answer yes, accuracy, precision, recall and the share of replies that say yes, by kind of object.
 
     Form: lmms-lab/POPE, or a folder with the authors' coco_pope_random.json, coco_pope_popular.json and
@@ -26,39 +24,42 @@ class Pope(Pictures, YesNo):
     """
 
     path: str = "lmms-lab/POPE"
-    prompt: str = PHRASE
+    prompt: str = PHRASE_PROMPT
 
     forms = (
-        Form("lmms-lab/POPE", same("question", "answer", "image", "category"), ("category", "question_id")),
+        Form("lmms-lab/POPE", same_names("question", "answer", "image", "category"), ("category", "question_id")),
         Form(
             "POPE's coco_pope_*.json",
             {"question": "text", "answer": "label", "image": "image", "category": "file"},
             ("file", "question_id"),
         ),
     )
-    items = 9000
-    generation = ANSWER
+    num_items = 9000
+    generation = MEDIUM_REPLY
 
     def group(self, record: Record) -> str:
-        return f"all/{next((kind for kind in KINDS if kind in str(record['category'])), 'other')}"
+        for kind in KINDS:
+            if kind in str(record["category"]):
+                return f"all/{kind}"
+        return "all/other"
 
     def chance(self, record: Record) -> float | None:
         return 0.5
 
     def total(self, scored: Sequence[Scored]) -> dict[str, float]:
-        said = [_yes_no(item.reply) == "yes" for item in scored]
+        replied = [_yes_no(item.reply) == "yes" for item in scored]
         true = [self.answer(item.record) == "yes" for item in scored]
-        hits = sum(a and b for a, b in zip(said, true, strict=True))
+        hits = sum(a and b for a, b in zip(replied, true, strict=True))  # true positives
         return {
-            "f1": 2 * hits / max(1, sum(said) + sum(true)),
+            "f1": 2 * hits / max(1, sum(replied) + sum(true)),  # harmonic mean of precision and recall
             "accuracy": sum(item.scores["accuracy"] for item in scored) / len(scored),
-            "precision": hits / max(1, sum(said)),
-            "recall": hits / max(1, sum(true)),
-            "yes_share": sum(said) / len(scored),
+            "precision": hits / max(1, sum(replied)),  # of the replies yes, those that are right
+            "recall": hits / max(1, sum(true)),  # of the true yes, those that are found
+            "yes_share": sum(replied) / len(scored),
         }
 
 
 @cache
 def _yes_no(reply: str) -> str:
-    """Intervals read the same replies many times."""
+    """Cached, because the bootstrap of an interval reads the same replies many times."""
     return metrics.yes_no(reply)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from interleave import InputError, Media, tasks
 
-from .base.question_tables import Form, Rows, load, named, same
-from .base.questions import LETTER, Choices, Pictures, Record, picture, texts
+from .base.question_tables import Form, Record, Rows, load_table, same_names, to_rows
+from .base.questions import LETTER_PROMPT, ChoiceQuestions, PictureQuestions, picture_data, texts
 
 
 @tasks.register("scienceqa_img")
 @dataclass(kw_only=True, eq=False)
-class ScienceQA(Pictures, Choices):
+class ScienceQA(PictureQuestions, ChoiceQuestions):
     """Accuracy of the chosen option; groups by subject.
 
     Form: ``ScienceQA-IMG`` of lmms-lab/ScienceQA, or the authors' problems.json, of which the questions of the split
@@ -21,24 +21,24 @@ class ScienceQA(Pictures, Choices):
 
     path: str = "lmms-lab/ScienceQA"
     subset: str | None = "ScienceQA-IMG"
-    prompt: str = LETTER
+    prompt: str = LETTER_PROMPT
 
-    forms = (Form("ScienceQA", same("question", "choices", "answer", "hint", "image", "subject")),)
-    items = 2017
+    forms = (Form("ScienceQA", same_names("question", "choices", "answer", "hint", "image", "subject")),)
+    num_items = 2017
 
     def read(self) -> Rows:
-        table = load(self.path, self.subset, self.split)
-        if isinstance(table, list) and "key" in table[0]:
+        table = load_table(self.path, self.subset, self.split)
+        if isinstance(table, list) and "key" in table[0]:  # problems.json, which has all splits
             table = [row for row in table if row.get("image") and row.get("split") == self.split]
             if not table:
                 raise InputError(f"{self.path} has no question of the split {self.split!r} with a picture")
-        return named(table, self.path, self.forms)
+        return to_rows(table, self.path, self.forms)
 
-    def shown(self, record: Record) -> Sequence[Media]:
-        held = self.rows.held(record, "image")
-        if isinstance(held, str) and "key" in record:
-            held = f"{self.split}/{record['key']}/{held}"
-        return [Media(self.single, picture(held, "image", self.media))]
+    def visuals(self, record: Record) -> Sequence[Media]:
+        cell = self.rows.picture_cell(record, "image")
+        if isinstance(cell, str) and "key" in record:
+            cell = f"{self.split}/{record['key']}/{cell}"
+        return [Media(self.single, picture_data(cell, "image", self.media))]
 
     def question(self, record: Record) -> str:
         hint = str(record["hint"] or "").strip()

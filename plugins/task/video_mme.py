@@ -5,19 +5,21 @@ from dataclasses import dataclass
 
 from interleave import Media, tasks
 
-from .base.question_tables import Form, same
-from .base.questions import Choices, Record, lettered, text
-from .base.video_questions import Videos
+from .base.question_tables import Form, Record, same_names
+from .base.questions import ChoiceQuestions, option_by_letter, text
+from .base.video_questions import VideoQuestions
 
 
 @tasks.register("video_mme")
 @dataclass(kw_only=True, eq=False)
-class VideoMME(Videos, Choices):
+class VideoMME(VideoQuestions, ChoiceQuestions):
     """Accuracy of the chosen one of four answers, without subtitles; groups by the length of the video.
 
     Form: the Parquet table of lmms-lab/Video-MME, which is the authors'. Its options begin with their letters. Videos
-    are ``videoID.mp4``. The prompt is the authors' for frames alone, as lmms-eval asks it:
-    before_question stands in front of the question, prompt after the options.
+    are ``videoID.mp4``. The prompt is the authors' for frames alone, as lmms-eval asks it.
+
+    before_question: stands in front of the question.
+    prompt: stands after the options.
     """
 
     path: str = "lmms-lab/Video-MME"
@@ -28,18 +30,22 @@ class VideoMME(Videos, Choices):
     prompt: str = "The best answer is:"
 
     forms = (
-        Form("lmms-lab/Video-MME", same("videoID", "duration", "question", "options", "answer"), ("question_id",)),
+        Form(
+            "lmms-lab/Video-MME",
+            same_names("videoID", "duration", "question", "options", "answer"),
+            ("question_id",),
+        ),
     )
-    items = 2700
+    num_items = 2700
 
-    def shown(self, record: Record) -> Sequence[Media]:
-        return [Media(self.video, self.find(text(record, "videoID")))]
+    def visuals(self, record: Record) -> Sequence[Media]:
+        return [Media(self.video, self.find_video(text(record, "videoID")))]
 
     def question(self, record: Record) -> str:
         return "\n".join([self.before_question, text(record, "question"), *self.options(record), self.prompt])
 
-    def place(self, record: Record) -> int:
-        return lettered(record["answer"])
+    def right_option(self, record: Record) -> int:
+        return option_by_letter(record["answer"])
 
     def group(self, record: Record) -> str:
         return f"all/{record['duration']}"

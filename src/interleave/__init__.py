@@ -1,9 +1,13 @@
-"""The public API: all that a plugin or a notebook may import. Names are loaded when they are first used."""
+"""The public API: all that a plugin or a notebook may import.
+
+A name's module is imported when the name is first used, so that ``import interleave`` loads neither torch nor
+Transformers, and a command loads no more than it needs.
+"""
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and editors
     from .core.errors import BadSample, InputError, hint
     from .core.files import replacing
     from .core.sample import Media, Message, Note, Preference, Sample
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from .scoring import metrics
     from .scoring.interleave_bench import BENCH, TASK_OF, released_rows
 
-_HOMES = {
+_NAMES_IN = {
     "core.errors": ["BadSample", "InputError", "hint"],
     "core.files": ["replacing"],
     "core.sample": ["Media", "Note", "Preference", "Sample", "Message"],
@@ -72,7 +76,9 @@ _HOMES = {
     "processing.llava_records": ["preference_from_llava", "sample_from_llava"],
     "scoring.interleave_bench": ["BENCH", "TASK_OF", "released_rows"],
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+"""Module below ``interleave`` -> the public names that it holds."""
+
+_MODULE_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 
 __all__ = [
     "BENCH",
@@ -128,9 +134,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "metrics":
+def __getattr__(name: str) -> object:
+    """Called by Python for a name that the module does not have yet."""
+    if name == "metrics":  # a package, not a name in a module
         return import_module(".scoring.metrics", __name__)
-    if name not in _HOME_OF:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'interleave' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    public: object = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    return public

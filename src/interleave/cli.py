@@ -40,7 +40,7 @@ def _quieten() -> None:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
 
-def train(arguments: Sequence[str]) -> None:
+def run_train(arguments: Sequence[str]) -> None:
     """train a composed experiment"""
     from .compose import run
 
@@ -54,7 +54,7 @@ def _train(config: Mapping[str, Any]) -> None:
     train(config)
 
 
-def evaluate(arguments: Sequence[str]) -> None:
+def run_evaluate(arguments: Sequence[str]) -> None:
     """score a run on tasks"""
     from .compose import run
 
@@ -67,21 +67,21 @@ def _evaluate(config: Mapping[str, Any]) -> None:
     evaluate_run(config)
 
 
-def score(arguments: Sequence[str]) -> None:
+def run_score(arguments: Sequence[str]) -> None:
     """score a result file of any project"""
     from .scoring.score_command import score_command
 
     score_command(arguments)
 
 
-def report(arguments: Sequence[str]) -> None:
+def run_report(arguments: Sequence[str]) -> None:
     """put the results of runs beside the paper's, on one page"""
     from .reports.report_command import report_command
 
     report_command(arguments)
 
 
-def sweep(arguments: Sequence[str]) -> None:
+def run_sweep(arguments: Sequence[str]) -> None:
     """try all combinations of a sweep file on this machine"""
     from .compose import run, sweep_overrides
 
@@ -90,35 +90,35 @@ def sweep(arguments: Sequence[str]) -> None:
     run("train", ["--multirun", *sweep_overrides(arguments[0]), *arguments[1:]], _train)
 
 
-def ablate(arguments: Sequence[str]) -> None:
+def run_ablate(arguments: Sequence[str]) -> None:
     """run the paper's ablations in small and draw their tables"""
-    from .ablate import ablate_command
+    from .ablate.ablate_command import ablate_command
 
     ablate_command(arguments)
 
 
-def chat(arguments: Sequence[str]) -> None:
+def run_chat(arguments: Sequence[str]) -> None:
     """ask a run about pictures and videos"""
     from .inference.chat_command import chat_command
 
     chat_command(arguments)
 
 
-def convert(arguments: Sequence[str]) -> None:
+def run_convert(arguments: Sequence[str]) -> None:
     """write a model in another layout"""
     from .export.convert_command import convert_command
 
     convert_command(arguments)
 
 
-def data(arguments: Sequence[str]) -> int:
+def run_data(arguments: Sequence[str]) -> int:
     """check, count, preview or pack training data"""
     from .dataset_tools.data_command import data_command
 
     return data_command(arguments)
 
 
-def plugins(arguments: Sequence[str]) -> None:
+def run_plugins(arguments: Sequence[str]) -> None:
     """list what can be chosen, and where it comes from"""
     from .plugins_command import plugins_command
 
@@ -126,16 +126,16 @@ def plugins(arguments: Sequence[str]) -> None:
 
 
 COMMANDS: dict[str, Command] = {
-    "train": train,
-    "eval": evaluate,
-    "score": score,
-    "report": report,
-    "sweep": sweep,
-    "ablate": ablate,
-    "chat": chat,
-    "convert": convert,
-    "data": data,
-    "plugins": plugins,
+    "train": run_train,
+    "eval": run_evaluate,
+    "score": run_score,
+    "report": run_report,
+    "sweep": run_sweep,
+    "ablate": run_ablate,
+    "chat": run_chat,
+    "convert": run_convert,
+    "data": run_data,
+    "plugins": run_plugins,
 }
 
 

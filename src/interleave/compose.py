@@ -4,7 +4,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -28,67 +30,83 @@ from omegaconf.errors import OmegaConfBaseException
 from .core.errors import InputError, hint
 from .interfaces.registry import GROUPS, load_plugins
 
-LISTS = ("modality", "dataset", "task")
+ComposedConfig = dict[str, Any]
+"""A resolved config, as plain containers."""
+Action = Callable[[ComposedConfig], object]
+"""What is done with a config, such as training."""
+
+LIST_GROUPS = ("modality", "dataset", "task")
 """Groups that are chosen as lists; each member has a node of its own below the group's."""
-
-FOLDER = "INTERLEAVE_RUN"
+RUN_VARIABLE = "INTERLEAVE_RUN"
 """The environment variable that tells a run's other processes its folder."""
-
-Action = Callable[[Mapping[str, Any]], Any]
 
 
 class PluginConfigs(SearchPathPlugin):
     """Adds the ``conf`` folder of every installed plugin package to Hydra's search path."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Called by Hydra."""
         for module in _plugin_confs():
             search_path.append(provider=module, path=f"pkg://{module}")
 
 
 def _plugin_confs() -> list[str]:
+    """Names of the ``conf`` packages of those plugin packages that have one."""
     modules = [f"{point.module}.conf" for point in entry_points(group="interleave.plugins")]
-    return [m for m in modules if find_spec(m) is not None]
+    return [module for module in modules if find_spec(module) is not None]
 
 
 def run(name: str, arguments: Sequence[str], action: Action) -> None:
-    """Compose ``conf/NAME.yaml`` with the overrides and hand it to ``action``; ``--multirun`` does so for each job."""
-    if any(a.startswith("-") for a in arguments):
+    """Compose ``conf/NAME.yaml`` with overrides and hand the config to ``action``.
+
+    With ``--multirun`` it is called for each job; other flags of Hydra work, too. Raises InputError.
+    """
+    if any(argument.startswith("-") for argument in arguments):
         prepare(arguments)
         _run_hydra(name, arguments, action)
         return
     config = compose(name, arguments)
-    before = os.environ.get(FOLDER)
-    os.environ[FOLDER] = str(config.get("run", ""))  # for the processes that Lightning starts for other devices
-    try:
+    with _run_variable(str(config.get("run", ""))):
         action(config)
+
+
+@contextmanager
+def _run_variable(folder: str) -> Iterator[None]:
+    """Name the run's folder for the processes that Lightning starts for other devices."""
+    before = os.environ.get(RUN_VARIABLE)
+    os.environ[RUN_VARIABLE] = folder
+    try:
+        yield
     finally:
-        os.environ.pop(FOLDER)
+        os.environ.pop(RUN_VARIABLE)
         if before is not None:
-            os.environ[FOLDER] = before
+            os.environ[RUN_VARIABLE] = before
 
 
 def prepare(overrides: Sequence[str]) -> None:
-    """Load the plugins, those of ``plugins=[...]`` too; a component without a YAML gets a node from its signature."""
+    """Load the plugins, those of an override ``plugins=[...]`` too.
+
+    A component without a YAML of its name gets a config node from its constructor's signature. Raises InputError.
+    """
     Plugins.instance().register(PluginConfigs)
     load_plugins(_plugins_of(overrides))
     folders = [files(module) for module in ("interleave.conf", *_plugin_confs())]
     for group, registry in GROUPS.items():
         for name in registry:
             if not any(folder.joinpath(group, f"{name}.yaml").is_file() for folder in folders):
-                package = f"{group}.{name}" if group in LISTS else None
+                package = f"{group}.{name}" if group in LIST_GROUPS else None
                 ConfigStore.instance().store(group=group, name=name, node=registry.node(name), package=package)
 
 
-def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """A resolved config as plain containers. Raises InputError."""
+def compose(name: str, overrides: Sequence[str]) -> ComposedConfig:
+    """``conf/NAME.yaml`` with overrides, resolved. Raises InputError, in one line, for whatever is wrong with them."""
     overrides = [quoted(override) for override in overrides]
     prepare(overrides)
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_module("interleave.conf", version_base="1.3"):
             try:
-                config = hydra.compose(name, list(overrides))
-                return _plain(config)
+                return _resolved(hydra.compose(name, list(overrides)))
             except (HydraException, OmegaConfBaseException, ValueError) as error:
                 raise InputError(_explain(name, overrides, error)) from error
     finally:
@@ -96,54 +114,62 @@ def compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def quoted(override: str) -> str:
-    """``overrides=[part.option=value]``, which Hydra's grammar takes only with quotes that a shell would eat."""
+    """``overrides=[part.option=value]`` with the quotes that Hydra wants and a shell eats; all others as they are."""
     found = re.fullmatch(r"overrides=\[([^'\"]+)\]", override)
     if not found:
         return override
-    items = re.split(r",(?=[\w.]+=)", found[1])
+    items = re.split(r",(?=[\w.]+=)", found[1])  # at commas before the next option, not at those inside a value
     return f"overrides=[{','.join(json.dumps(item) for item in items)}]"
 
 
 def sweep_overrides(sweep: str) -> list[str]:
-    """A wandb sweep file, or a name in ``conf/sweep`` -> the same search as overrides for Hydra's multirun."""
+    """The search of a wandb sweep as overrides for Hydra's multirun: ``option=value,value,...``.
+
+    sweep: a file of wandb's form, or a name in ``conf/sweep``. Raises InputError where there is none, and for a search
+    that is no grid.
+    """
     path = Path(sweep) if Path(sweep).is_file() else Path(str(files("interleave.conf"))) / "sweep" / f"{sweep}.yaml"
     if not path.is_file():
-        known = [p.stem for p in path.parent.glob("*.yaml")]
+        known = [file.stem for file in path.parent.glob("*.yaml")]
         raise InputError(f"no sweep named {sweep!r}{hint(sweep, known)}")
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    fixed = [a for a in content.get("command", []) if "=" in a and "${" not in a and not a.startswith("logger=")]
-    searched = []
+    overrides: list[str] = []
+    for word in content.get("command", []):
+        # the command has words of wandb's own, such as ${args}, and a logger for its server
+        if "=" in word and "${" not in word and not word.startswith("logger="):
+            overrides.append(word)
     for key, how in content["parameters"].items():
         values = how.get("values", [how["value"]] if "value" in how else None)
         if values is None:
             raise InputError(f"{path}: {key} has no values; only grids run without a wandb server")
-        searched.append(f"{key}={','.join(str(v) for v in values)}")
-    return [*fixed, *searched]
+        overrides.append(f"{key}={','.join(str(value) for value in values)}")
+    return overrides
 
 
 def _run_hydra(name: str, arguments: Sequence[str], action: Action) -> None:
-    """Hydra's own command line, for multirun and its other flags."""
+    """Hydra's own command line, for multirun and its other flags. An InputError in a job ends the process with 2."""
 
     @hydra.main(config_path="pkg://interleave.conf", config_name=name, version_base="1.3")
     def job(config: DictConfig) -> None:
         settings = HydraConfig.get()
         if settings.mode == RunMode.MULTIRUN:
-            config.run = settings.runtime.output_dir
+            config.run = settings.runtime.output_dir  # each job has a folder of its own
         try:
-            action(_plain(config))
+            action(_resolved(config))
         except InputError as error:
             print(f"interleave: {error}", file=sys.stderr)
             sys.exit(2)
 
     before = sys.argv
-    sys.argv = [f"interleave {name}", *arguments]
+    sys.argv = [f"interleave {name}", *arguments]  # Hydra reads them from there
     try:
         job()
     finally:
         sys.argv = before
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
+def _resolved(config: DictConfig) -> ComposedConfig:
+    """As plain containers. Raises InputError where a value that is needed is missing."""
     missing = sorted(str(key) for key in config if OmegaConf.is_missing(config, key))
     if missing:
         raise InputError(f"{missing[0]}=... is missing; it has no default")
@@ -152,11 +178,17 @@ def _plain(config: DictConfig) -> dict[str, Any]:
             raise InputError(f"{key}=... is missing; the experiment needs it")
     container = OmegaConf.to_container(config, resolve=True)
     assert isinstance(container, dict)
-    return {str(k): v for k, v in container.items()} | {g: _chosen(g, container.get(g) or {}) for g in LISTS}
+    plain = {str(key): value for key, value in container.items()}
+    for group in LIST_GROUPS:
+        plain[group] = _chosen(group, container.get(group) or {})
+    return plain
 
 
-def _chosen(group: str, members: dict[str, Any]) -> dict[str, Any]:
-    """An experiment may set options of a member that the user then did not choose: that one has no name, and goes."""
+def _chosen(group: str, members: Mapping[str, ComposedConfig]) -> ComposedConfig:
+    """The members of a list group that the user chose, which have a name.
+
+    An experiment may set options of others, which then mean nothing. Raises InputError where there is no such member.
+    """
     for member, node in members.items():
         if "name" not in node and member not in GROUPS[group]:
             raise InputError(f"{group} has no part {member!r}{hint(member, GROUPS[group])}")
@@ -164,16 +196,17 @@ def _chosen(group: str, members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plugins_of(overrides: Sequence[str]) -> list[str]:
-    for text in overrides:
-        if re.match(r"\+{0,2}plugins=", text):
-            value = _parse([text])[0].value()
-            return [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    """The plugins that an override ``plugins=...`` names."""
+    for override in overrides:
+        if re.match(r"\+{0,2}plugins=", override):
+            value = _parse(override).value()
+            return [str(plugin) for plugin in value] if isinstance(value, list) else [str(value)]
     return []
 
 
-def _parse(overrides: Sequence[str]) -> Any:
+def _parse(override: str) -> Override:
     try:
-        return OverridesParser.create().parse_overrides(list(overrides))
+        return OverridesParser.create().parse_overrides([override])[0]  # names the override in its errors
     except HydraException as error:
         raise InputError(_one_line(error)) from error
 
@@ -181,18 +214,18 @@ def _parse(overrides: Sequence[str]) -> Any:
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     """Hydra's error as one line, with near matches where a name was wrong."""
     absent = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", str(error))
-    if absent:
+    if absent:  # no such member of a group
         group, wanted = absent.groups()
         options = GlobalHydra.instance().config_loader().get_group_options(group)
         return f"no {group} named {wanted!r}{hint(wanted, options)}"
     unknown = re.search(r"Could not (?:override|append to|delete) '([^']+)'", str(error))
-    if unknown:
+    if unknown:  # no such option
         parent, _, key = unknown[1].replace("/", ".").rpartition(".")
         known = _known_keys(name, overrides, parent)
         where = f"{parent} has no option" if parent else f"interleave {name} has no group or option"
         if not known:  # the parent is unknown, too: say what is wrong with that
-            above, _, part = parent.rpartition(".")
-            where, key = f"{above} has no part" if above else "there is no", part
+            above, _, key = parent.rpartition(".")
+            where = f"{above} has no part" if above else "there is no"
             known = _known_keys(name, overrides, above)
         return f"{where} {key!r}{hint(key, known)}"
     return _one_line(error)
@@ -200,15 +233,17 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
 
 def _known_keys(name: str, overrides: Sequence[str], parent: str) -> list[str]:
     """What stands below ``parent`` when only the groups are composed."""
-    store = GlobalHydra.instance().config_loader()
-    chosen = [o for o in overrides if o.split("=")[0].lstrip("+~/") in {*GROUPS, *store.list_groups("")}]
+    groups = {*GROUPS, *GlobalHydra.instance().config_loader().list_groups("")}
+    chosen = [override for override in overrides if override.split("=")[0].lstrip("+~/") in groups]
     try:
-        node = OmegaConf.select(hydra.compose(name, chosen), parent) if parent else hydra.compose(name, chosen)
+        config = hydra.compose(name, chosen)
+        node = OmegaConf.select(config, parent) if parent else config
     except (HydraException, OmegaConfBaseException):
         return []
-    return [str(k) for k in node] if isinstance(node, DictConfig) else []
+    return [str(key) for key in node] if isinstance(node, DictConfig) else []
 
 
 def _one_line(error: Exception) -> str:
+    """The first two lines of an error, without links to Hydra's manual."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line]
     return "; ".join(lines[:2])

@@ -1,1 +1,1 @@
-"""What readers of data sets share."""
+"""What the data set plugins share."""

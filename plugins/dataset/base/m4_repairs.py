@@ -1,51 +1,55 @@
-"""Known defects of the released M4-Instruct files, and how they are mended."""
+"""Known defects of the released M4-Instruct files, and how records are repaired when they are read."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from interleave import Note
 
-PLACEHOLDER = "<image>"
-Repaired = tuple[dict[str, Any], Note | None]
+from .record_fields import PLACEHOLDER, Record, turns_of
+
+Repaired = tuple[Record, Note | None]
+"""The record, and what was repaired; None where the record does not have the defect and stays as it is."""
 
 
-def turns_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The turns of a record; none where they are no list of objects, which is said when the sample is read."""
-    turns = record.get("conversations")
-    return turns if isinstance(turns, list) and all(isinstance(turn, dict) for turn in turns) else []
+def repair_roles(record: Record) -> Repaired:
+    """Some conversations have the request under ``gpt`` and the answer under ``human``.
 
-
-def roles(record: dict[str, Any]) -> Repaired:
-    """The request stands under ``gpt`` and the answer under ``human``: roles follow the turn's number instead."""
+    Where the first turn is from ``gpt``, the roles follow the number of the turn instead.
+    """
     turns = turns_of(record)
     if not turns or turns[0].get("from") != "gpt":
         return record, None
-    mended = [{**turn, "from": ("human", "gpt")[i % 2]} for i, turn in enumerate(turns)]
-    return {**record, "conversations": mended}, Note("swapped roles", "roles follow the turns", "repaired")
+    repaired = [{**turn, "from": ("human", "gpt")[i % 2]} for i, turn in enumerate(turns)]
+    return {**record, "conversations": repaired}, Note("swapped roles", "roles follow the turns", "repaired")
 
 
-def placeholders(record: dict[str, Any]) -> Repaired:
-    """One placeholder for several images: it becomes as many as there are images."""
-    images, turns = record.get("image"), turns_of(record)
+def repair_placeholders(record: Record) -> Repaired:
+    """Some records have one placeholder for several images: it becomes as many as there are images."""
+    images = record.get("image")
+    turns = turns_of(record)
     count = len(images) if isinstance(images, list) else 1
     found = sum(str(turn.get("value")).count(PLACEHOLDER) for turn in turns)
     if found != 1 or count == 1:
         return record, None
-    mended = [{**t, "value": str(t.get("value")).replace(PLACEHOLDER, PLACEHOLDER * count)} for t in turns]
+    repaired = []
+    for turn in turns:
+        text = str(turn.get("value")).replace(PLACEHOLDER, PLACEHOLDER * count)
+        repaired.append({**turn, "value": text})
     note = Note("one placeholder for several images", f"the placeholder stands for {count} images", "repaired")
-    return {**record, "conversations": mended}, note
+    return {**record, "conversations": repaired}, note
 
 
-REPAIRS: Mapping[str, Callable[[dict[str, Any]], Repaired]] = {"roles": roles, "placeholders": placeholders}
+REPAIRS: Mapping[str, Callable[[Record], Repaired]] = {"roles": repair_roles, "placeholders": repair_placeholders}
+"""The names that ``repair`` in m4_sets.yaml uses -> functions."""
 
 
-def one_scene(record: dict[str, Any]) -> dict[str, Any]:
-    """A placeholder for each view -> one, where the first stood, for all of them."""
-    seen, turns = False, []
+def share_placeholder(record: Record) -> Record:
+    """A placeholder for each view -> a single one, where the first stood: all images are then one scene or video."""
+    seen = False
+    turns = []
     for turn in turns_of(record):
-        first, *others = str(turn.get("value")).split(PLACEHOLDER)
-        text = first
+        text, *others = str(turn.get("value")).split(PLACEHOLDER)
         for after in others:
+            # further placeholders vanish together with the space behind them
             text += after.lstrip() if seen else PLACEHOLDER + after
             seen = True
         turns.append({**turn, "value": text})

@@ -1,1 +1,1 @@
-"""What judges share."""
+"""What the judge plugins share."""

@@ -1,1 +1,1 @@
-"""What language models share."""
+"""What language models share: chat formats, the families, and the wrapper around a model of Transformers."""

@@ -1,6 +1,6 @@
-"""Causal language models of Transformers in the shape that the spine asks for."""
+"""Causal language models of Transformers, in the shape of the contract: attention within documents, one separator."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,113 +9,134 @@ from transformers import PreTrainedModel
 
 from interleave import InputError, LanguageModel, register_attention, segments
 
-from ...base.hf_models import build, shape_of
+from ...base.hf_models import ModelClasses, Options, build, shape_of
 from .chat_formats import FORMATS, PLAIN, HFChatTokenizer, byte_tokenizer, read_tokenizer
-from .chat_template import TEMPLATE, choose
+from .chat_template import TEMPLATE, choose_format
 
 
 class CausalLM(LanguageModel):
     """A model of Transformers with attention within documents. Its input and output embeddings may be tied."""
 
     def __init__(self, model: PreTrainedModel, chat: HFChatTokenizer) -> None:
+        """Wrap a model and what it speaks.
+
+        The vocabulary grows where the tokenizer has more tokens than the model. The learned separator begins as random
+        as the rows of the vocabulary.
+        """
         super().__init__()
         table = model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
         if chat.newline_id > table.num_embeddings:
             model.resize_token_embeddings(chat.newline_id, mean_resizing=False)
-        # a model that has no door for another attention makes masks of its own from positions that restart
-        self.masked = not (model._supports_attention_backend and model._supports_flash_attn)
-        self.plain: str = model.config._attn_implementation
-        if not self.masked:
+        # a model that takes no other attention function keeps its own, and masks documents by positions that restart
+        self.makes_masks = not (model._supports_attention_backend and model._supports_flash_attn)
+        self.own_attention: str = model.config._attn_implementation
+        if not self.makes_masks:
             model.set_attn_implementation(register_attention())
-        self.model: Any = model
+        self.model = model
         self.tokenizer = chat
         self.dim: int = model.config.hidden_size
         self.context: int | None = getattr(model.config, "max_position_embeddings", None)
-        self.newline = nn.Parameter(torch.empty(self.dim))
-        scale = getattr(table, "scalar_embed_scale", 1.0)  # Gemma makes its embeddings larger
+        self.newline = nn.Parameter(torch.empty(self.dim))  # (D,)
+        scale = getattr(table, "scalar_embed_scale", 1.0)  # Gemma multiplies its embeddings by it
         nn.init.normal_(self.newline, std=getattr(model.config, "initializer_range", 0.02) * scale)
 
     def blocks(self) -> list[nn.Module]:
-        count = self.model.config.num_hidden_layers
-        lists = [m for m in self._decoder().modules() if isinstance(m, nn.ModuleList) and len(m) == count]
-        return list(lists[0])
+        """The decoder layers: the first list of modules that has as many as the config says."""
+        num_layers = self.model.config.num_hidden_layers
+        for module in self._decoder().modules():
+            if isinstance(module, nn.ModuleList) and len(module) == num_layers:
+                return list(module)
+        raise IndexError(f"{type(self.model).__name__} has no list of {num_layers} layers")
 
     def transformers_model(self) -> PreTrainedModel:
-        assert isinstance(self.model, PreTrainedModel)
+        """The model inside, which published layouts hold."""
         return self.model
 
-    def portable(self) -> dict[str, Any]:
+    def portable(self) -> dict[str, object]:
         """The options that build the same shape without the files; the tokenizer is a byte-level one then."""
         return {"path": None, "config": shape_of(self.model), "tokenizer": None}
 
     def head(self, hidden: Tensor) -> Tensor:
-        """(n, dim) -> logits (n, vocabulary)"""
-        logits: Tensor = self.model.get_output_embeddings()(hidden)
+        """(n, D) hidden states -> logits (n, vocabulary), scaled and capped as the model's own forward does it."""
+        logits: Tensor = self.model.get_output_embeddings()(hidden)  # (n, vocabulary)
         config = self.model.config
         logits = logits * (getattr(config, "logit_scale", None) or 1.0)  # Cohere
         logits = logits / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
-        if cap := getattr(config, "final_logit_softcapping", None):  # Gemma
+        cap = getattr(config, "final_logit_softcapping", None)  # Gemma
+        if cap:
             logits = cap * torch.tanh(logits / cap)
         return logits
 
     def embed(self, input_ids: Tensor) -> Tensor:
-        separator = input_ids == self.tokenizer.newline_id
-        rows: Tensor = self.model.get_input_embeddings()(input_ids.masked_fill(separator, self.tokenizer.pad_id))
+        """(B, T) -> (B, T, D); the learned separator stands where ``tokenizer.newline_id`` does."""
+        separator = input_ids == self.tokenizer.newline_id  # (B, T)
+        # the table may have no row of that number, so a token that exists takes its place until it is replaced
+        table = self.model.get_input_embeddings()
+        rows: Tensor = table(input_ids.masked_fill(separator, self.tokenizer.pad_id))  # (B, T, D)
         return torch.where(separator[..., None], self.newline.to(rows.dtype), rows)
 
     def forward(self, embeds: Tensor, position_ids: Tensor, document_ids: Tensor) -> Tensor:
-        """(B, T, dim) -> hidden states after the last norm (B, T, dim)."""
-        where = {} if self.masked else {"segments": segments(document_ids)}
+        """(B, T, D), (B, T), (B, T) -> hidden states after the last norm, (B, T, D)."""
+        documents = {} if self.makes_masks else {"segments": segments(document_ids)}
         # use_cache or a 2D mask would let the documents of a row see each other, without a word
-        out = self._decoder()(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **where)
-        hidden: Tensor = out.last_hidden_state
+        out = self._decoder()(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **documents)
+        hidden: Tensor = out.last_hidden_state  # (B, T, D)
         return hidden
 
-    def _decoder(self) -> Any:
-        found = self.model.get_decoder()
-        return self.model.model if found is self.model else found
+    def _decoder(self) -> nn.Module:
+        """The model without its head."""
+        decoder: nn.Module = self.model.get_decoder()
+        # some models do not say which it is and return themselves
+        return self.model.get_submodule("model") if decoder is self.model else decoder
 
     def generate(self, embeds: Tensor, mask: Tensor, **options: Any) -> Tensor:
-        """Transformers' own ``generate``; greedy unless ``options`` say otherwise."""
-        # a sharded model is whole while it generates: ranks that waited for each other's last word would hang
-        options = {"synced_gpus": False, **options}
+        """Transformers' own ``generate``: left-padded prompts (B, T, D) and mask (B, T) -> (B, n) new tokens.
+
+        Greedy unless ``options`` say otherwise.
+        """
         chosen = {
+            # a sharded model is whole while it generates: ranks that waited for each other's last word would hang
+            "synced_gpus": False,
             "do_sample": False,
             "pad_token_id": self.tokenizer.pad_id,
             "eos_token_id": list(self.tokenizer.stop_ids),
+            **options,
         }
-        ids = self.model.generate(inputs_embeds=embeds, attention_mask=mask, **{**chosen, **options})
+        model: Any = self.model  # its generate() is annotated for a class that only type checkers see
+        ids = model.generate(inputs_embeds=embeds, attention_mask=mask, **chosen)
         assert isinstance(ids, torch.Tensor)
         return ids
 
 
-def parts(
-    name: str,
-    kinds: Mapping[str, Any],
-    path: str | None,
-    config: Mapping[str, Any] | None,
-    chat: HFChatTokenizer,
-) -> tuple[PreTrainedModel, HFChatTokenizer]:
-    """A model of Transformers and what it speaks. ``kinds``: model type -> class. Raises InputError."""
+def build_model(
+    name: str, classes: ModelClasses, path: str | None, config: Options | None, chat: HFChatTokenizer
+) -> PreTrainedModel:
+    """The model of the plugin ``name``: from files, or with random weights for the vocabulary of ``chat``.
+
+    classes: model type -> class. path, config: as the plugins take them. Raises InputError.
+    """
     if path is None and config is None:
         raise InputError(f"llm {name!r} needs llm.path, or llm.config with sizes for random weights")
-    shape = dict(config or {})
+    options = dict(config or {})
     if path is None:
-        shape = {"vocab_size": len(chat.tokenizer), **shape}
-    return build(f"llm {name!r}", kinds, path, shape), chat
+        options = {"vocab_size": len(chat.tokenizer), **options}
+    return build(f"llm {name!r}", classes, path, options)
 
 
-def speak(words: str | None, system: str, family: Sequence[str], chat: str | None = None) -> HFChatTokenizer:
-    """A tokenizer's chat.
+def load_chat(path: str | None, system: str, formats: Sequence[str], chat: str | None = None) -> HFChatTokenizer:
+    """A tokenizer that speaks a chat format. Raises InputError.
 
-    words: folder or hub name of the tokenizer; None makes a byte-level one. family: formats that the model was trained
-    with. chat: another one, or ``template``, as ``template.choose`` takes it.
+    path: folder or hub name of the tokenizer; None makes a byte-level one.
+    system: what the system says in a conversation that does not say it; empty for nothing.
+    formats: those that the model's family was trained with, the preferred one first.
+    chat: the one to speak, or ``template``; None finds it out, as ``chat_template.choose_format`` does.
     """
-    if words is None:
-        name = family[0] if chat in (None, TEMPLATE) else str(chat)
+    if path is None:
+        name = formats[0] if chat in (None, TEMPLATE) else str(chat)
         if name not in FORMATS:
             raise InputError(f"llm.chat is {name!r}; known are {', '.join([*FORMATS, TEMPLATE])}")
         return HFChatTokenizer(byte_tokenizer([PLAIN, *FORMATS[name].special]), FORMATS[name], system)
-    tokenizer = read_tokenizer(words)
-    return HFChatTokenizer(tokenizer, choose(tokenizer, chat, family)[1], system)
+    tokenizer = read_tokenizer(path)
+    _, chosen = choose_format(tokenizer, chat, formats)
+    return HFChatTokenizer(tokenizer, chosen, system)

@@ -1,1 +1,1 @@
-"""What modalities share."""
+"""What modalities share: pooled views, and the geometry of tiles."""

@@ -1,6 +1,6 @@
 """The geometry of a picture cut into tiles: how many tiles, and which of their tokens show the picture.
 
-Published with LLaVA-NeXT, down to the rounding. Sizes are (width, height).
+Published with LLaVA-NeXT, down to the rounding.
 """
 
 import ast
@@ -13,14 +13,19 @@ from PIL import Image
 from interleave import InputError
 
 Size = tuple[int, int]
+"""Width and height, in pixels or tokens."""
 
 
 def read_pinpoints(pinpoints: Sequence[Size] | str | None, side: int) -> list[Size]:
-    """The page sizes to choose from, in pixels. Raises InputError where one is no whole number of tiles.
+    """The page sizes to choose from, in pixels.
 
-    A string is ``(1x1),...,(6x6)``, every page from the first to the last in tiles, or a list of pairs of pixels.
+    pinpoints: sizes in pixels, or a string: ``(1x1),...,(6x6)``, every page from the first to the last in tiles, or a
+        list of pairs of pixels. None and an empty list give no page.
+    side: of a tile in pixels.
+
+    Raises InputError where a page is no whole number of tiles.
     """
-    sizes = _read(pinpoints, side) if isinstance(pinpoints, str) else list(pinpoints or ())
+    sizes = _parse_pinpoints(pinpoints, side) if isinstance(pinpoints, str) else list(pinpoints or ())
     for width, height in sizes:
         if width < side or height < side or width % side or height % side:
             raise InputError(
@@ -30,11 +35,10 @@ def read_pinpoints(pinpoints: Sequence[Size] | str | None, side: int) -> list[Si
     return sizes
 
 
-def _read(text: str, side: int) -> list[Size]:
-    pairs = [(int(w), int(h)) for w, h in re.findall(r"\((\d+)x(\d+)\)", text)]
+def _parse_pinpoints(text: str, side: int) -> list[Size]:
+    pairs = [(int(width), int(height)) for width, height in re.findall(r"\((\d+)x(\d+)\)", text)]
     if pairs:
-        (first_w, first_h), (last_w, last_h) = pairs[0], pairs[-1]
-        sizes = [(w * side, h * side) for w in range(first_w, last_w + 1) for h in range(first_h, last_h + 1)]
+        sizes = _pages_between(pairs[0], pairs[-1], side)
         if sizes:
             return sizes
     try:
@@ -45,34 +49,46 @@ def _read(text: str, side: int) -> list[Size]:
         ) from None
 
 
+def _pages_between(first: Size, last: Size, side: int) -> list[Size]:
+    """All pages from the first to the last, which are in tiles; in pixels, the narrow ones first."""
+    pages: list[Size] = []
+    for width in range(first[0], last[0] + 1):
+        for height in range(first[1], last[1] + 1):
+            pages.append((width * side, height * side))
+    return pages
+
+
 def best_resolution(picture: Size, resolutions: Sequence[Size]) -> Size:
     """The page on which most of the picture's pixels are kept, then the one with the least waste, then the first."""
     width, height = picture
 
-    def fit(page: Size) -> tuple[int, int]:
+    def kept_and_waste(page: Size) -> tuple[int, int]:
         scale = min(page[0] / width, page[1] / height)
-        kept = min(int(width * scale) * int(height * scale), width * height)
-        return kept, kept - page[0] * page[1]
+        kept = min(int(width * scale) * int(height * scale), width * height)  # enlarging gains no pixels
+        waste = page[0] * page[1] - kept
+        return kept, -waste
 
-    return max(resolutions, key=fit)
+    return max(resolutions, key=kept_and_waste)
 
 
 def on_page(image: Image.Image, page: Size) -> Image.Image:
     """The picture as large as it fits, in the middle of a black page."""
     scale_w, scale_h = page[0] / image.width, page[1] / image.height
-    if scale_w < scale_h:
-        size = page[0], min(math.ceil(image.height * scale_w), page[1])
+    if scale_w < scale_h:  # it fills the width
+        width, height = page[0], min(math.ceil(image.height * scale_w), page[1])
     else:
-        size = min(math.ceil(image.width * scale_h), page[0]), page[1]
+        width, height = min(math.ceil(image.width * scale_h), page[0]), page[1]
     canvas = Image.new("RGB", page)
-    canvas.paste(image.resize(size, Image.Resampling.BICUBIC), ((page[0] - size[0]) // 2, (page[1] - size[1]) // 2))
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    canvas.paste(resized, ((page[0] - width) // 2, (page[1] - height) // 2))
     return canvas
 
 
 def margins(picture: Size, tokens: Size) -> Size:
     """(left, top): tokens on each side of a page of ``tokens`` that show nothing of the picture."""
-    (width, height), (cols, rows) = picture, tokens
-    if width / height > cols / rows:
+    width, height = picture
+    cols, rows = tokens
+    if width / height > cols / rows:  # the picture fills the width
         return 0, (rows - int(height * (cols / width))) // 2
     return (cols - int(width * (rows / height))) // 2, 0
 
@@ -80,7 +96,7 @@ def margins(picture: Size, tokens: Size) -> Size:
 def shrunk(tokens: Size, limit: int) -> Size:
     """``tokens`` where they hardly exceed ``limit`` of them, else about as many as that, of the same shape."""
     cols, rows = tokens
-    times = math.sqrt(rows * cols / limit)
+    times = math.sqrt(rows * cols / limit)  # how much too long a side is
     if times <= 1.1:
         return tokens
     return max(1, int(cols // times)), max(1, int(rows // times))  # published code fails where a side would be 0

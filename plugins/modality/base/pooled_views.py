@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ Newline = Literal["none", "one_token", "frame", "grid"]
 
 
 def _bilinear(square: Tensor, stride: int) -> Tensor:
+    """(V, D, H, W) -> (V, D, ceil(H / stride), ceil(W / stride))"""
     height, width = square.shape[-2:]
     return F.interpolate(square, [math.ceil(height / stride), math.ceil(width / stride)], mode="bilinear")
 
@@ -28,13 +29,16 @@ POOLS: Mapping[Pool, Callable[[Tensor, int], Tensor]] = {
 """(V, D, H, W) -> (V, D, H', W'). Average and max leave out an incomplete square at the end, the others do not."""
 
 
-class Pooled(ModalityAdapter):
+class PooledViews(ModalityAdapter):
     """Views one after another, all pooled the same way."""
 
     def __init__(
         self, vision: VisionSpec, pool: Pool, stride: int, newline: Newline, fit: Literal["square", "pad"]
     ) -> None:
-        """Raises InputError where nothing would be left of a view, or where its tokens are no square to pool."""
+        """pool, stride, newline: as the options of ``video``.
+
+        Raises InputError where nothing would be left of a view, or where its tokens are no square to pool.
+        """
         super().__init__(vision, fit)
         if not 1 <= stride <= vision.grid:
             raise InputError(f"stride is {stride}; it must be from 1 to the {vision.grid} tokens a side of a view")
@@ -43,27 +47,40 @@ class Pooled(ModalityAdapter):
         if newline == "grid":
             need_square(vision, "newline=grid")
         self.pool, self.stride, self.newline = pool, stride, newline
+        # tokens that pooling leaves a side, found by pooling
         self.side = POOLS[pool](torch.zeros(1, 1, vision.grid, vision.grid), stride).shape[-1]
 
     def layout(self, titles: Sequence[str]) -> list[str | int]:
-        """Of as many views as there are titles: text that stands before each, empty for none."""
+        """What stands for as many views as there are titles. titles: text that stands before each, empty for none."""
         view: list[str | int] = [self.side**2 if self.stride > 1 else self.vision.tokens]
         if self.newline == "grid":
             view = [self.side, NEWLINE] * self.side
         elif self.newline == "frame":
             view.append(NEWLINE)
-        pieces = [piece for title in titles for piece in ([title, *view] if title else view)]
-        return [*pieces, NEWLINE] if self.newline == "one_token" else pieces
+        layout: list[str | int] = []
+        for title in titles:
+            if title:
+                layout.append(title)
+            layout += view
+        if self.newline == "one_token":
+            layout.append(NEWLINE)
+        return layout
 
-    def merge(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:
+    def merge(self, features: Tensor, meta: Mapping[str, object]) -> Tensor:
+        """(V, tokens, D) -> (n, D), pooled view by view; n = V * side * side, or V * tokens without pooling."""
         if self.stride == 1:
             return features.flatten(0, 1)
-        square = features.unflatten(1, (self.vision.grid, self.vision.grid)).permute(0, 3, 1, 2)
-        return POOLS[self.pool](square, self.stride).permute(0, 2, 3, 1).flatten(0, 2)
+        grid = self.vision.grid
+        square = features.unflatten(1, (grid, grid)).permute(0, 3, 1, 2)  # (V, D, grid, grid)
+        pooled = POOLS[self.pool](square, self.stride)  # (V, D, side, side)
+        return pooled.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def need_square(vision: VisionSpec, option: str) -> None:
-    """Raises InputError where other tokens stand before those of the patches."""
+    """Raises InputError where other tokens stand before those of the patches, so that a view's tokens are no square.
+
+    option: what needs the square, as the user writes it, for the error.
+    """
     if vision.prefix:
         raise InputError(
             f"{option} needs views of {vision.grid} x {vision.grid} tokens, and the vision encoder puts "

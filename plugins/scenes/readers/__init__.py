@@ -1,1 +1,1 @@
-"""One module for each form in which scenes lie on disk."""
+"""One module for each form in which scenes lie on disk, and ``open_scene``, which recognises them."""

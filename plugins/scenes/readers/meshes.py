@@ -1,6 +1,6 @@
-"""Meshes and point clouds as views: the only place that reads them, and that imports trimesh and Embree.
+"""Meshes and point clouds as views: the only place that reads such files, and that imports trimesh and Embree.
 
-Without a display: nothing here needs a window or a graphics driver.
+Nothing here needs a display, a window or a graphics driver. ray_casting.py draws what is read.
 """
 
 import json
@@ -9,46 +9,53 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from interleave import BadSample, InputError
 
-from ..cameras import focal_of, pinhole
-from ..ray_casting import PLAIN, Cloud, Mesh, Surface
+from ..cameras import focal_length, pinhole
+from ..ray_casting import PLAIN, Cloud, Mesh, Surface, Tracer
 from ..synthetic.render import look_at
 from ..view import Camera, Matrix, View
+
+if TYPE_CHECKING:
+    import trimesh
 
 Up = Literal["y", "z"]
 MESHES: Mapping[str, Up] = {".ply": "z", ".glb": "y", ".obj": "y"}
 """Endings of the files that can be drawn, and the axis that points up in them: glTF says so; scans, which are mostly
 .ply, have z up, and models that were made in an editor, mostly .obj, y."""
 SIDE = 384
+"""Pixels a side of a picture."""
 ANGLE = 0.9
 """Field of view, in radians."""
 RISE = 0.45
-"""How far above the horizon the cameras stand, in radians from the middle."""
+"""How far above the horizon the cameras stand, in radians, seen from the middle of the object."""
 MARGIN = 1.05
-UPRIGHT = {"z": np.eye(4), "y": np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])}
-"""World with z up -> the file's."""
+"""The cameras' distance, in units of that from which the object's ball just fills the picture."""
+UPRIGHT: Mapping[Up, Matrix] = {
+    "z": np.eye(4),
+    "y": np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]]),
+}
+"""(4, 4) from a world whose z axis is up to the file's."""
 BROKEN = (ValueError, KeyError, IndexError, TypeError, AttributeError, OSError, EOFError, OverflowError, MemoryError,
           NotImplementedError, AssertionError, struct.error, json.JSONDecodeError)  # fmt: skip
 """What trimesh's readers raise on files that are not what their name says."""
 
 
-def render_views(path: Path, count: int) -> list[View]:
-    """``render`` as it is used where a scene is given by its file."""
-    return render(path, count)
-
-
-def render(path: str | Path, count: int, size: int = SIDE, up: Up | None = None, rise: float = RISE) -> list[View]:
+def render_views(
+    path: str | Path, count: int, size: int = SIDE, up: Up | None = None, rise: float = RISE
+) -> list[View]:
     """A mesh or a point cloud from ``count`` cameras on a ring around it, each seeing all of it.
 
-    size: of the square pictures, in pixels. up: the axis that points up in the file; None goes by its ending. rise: of
-    the cameras above the horizon, in radians. Colours are those of vertices, faces or textures, lit from the camera;
-    depth is that of the surface at the middle of each pixel, in the file's units, and 0 beside the object. A room is
-    seen from outside. Points are drawn where a file has no faces.
+    size: width and height of the pictures, in pixels.
+    up: the axis that points up in the file; None goes by its ending.
+    rise: how far above the horizon the cameras stand, in radians.
+
+    Colours are those of vertices, faces or textures, lit from the camera. Depth is in the file's units and exact at the
+    middle of each pixel, 0 beside the object. A room is seen from outside. Points are drawn where a file has no faces.
 
     Raises BadSample for a file that cannot be read or shows nothing, InputError where the extra is not installed.
     """
@@ -56,32 +63,37 @@ def render(path: str | Path, count: int, size: int = SIDE, up: Up | None = None,
     if path.suffix.lower() not in MESHES:
         raise BadSample("unknown scene", f"{path} is no mesh that is known; its ending must be {', '.join(MESHES)}")
     shape = _read(path)
-    low, high = shape.places.min(0), shape.places.max(0)
+    low, high = shape.points.min(0), shape.points.max(0)
     middle = (low + high) / 2
-    radius = float(np.linalg.norm(shape.places - middle, axis=1).max())
+    radius = float(np.linalg.norm(shape.points - middle, axis=1).max())  # of a ball that holds all of it
     if not radius > 0:
         raise BadSample("empty mesh", f"{path} is a single point; there is nothing to look at")
-    world = UPRIGHT[up or MESHES[path.suffix.lower()]]
-    views = [shape.draw(camera) for camera in _ring(count, size, rise, world, middle, radius)]
-    return [replace(view, name=f"{number:03d}") for number, view in enumerate(views)]
+    upright = UPRIGHT[up or MESHES[path.suffix.lower()]]
+    cameras = _ring(count, size, rise, upright, middle, radius)
+    return [replace(shape.draw(camera), name=f"{number:03d}") for number, camera in enumerate(cameras)]
 
 
-def _ring(count: int, size: int, rise: float, world: Matrix, middle: Matrix, radius: float) -> list[Camera]:
-    """Cameras that see a ball around ``middle``, evenly around it."""
-    focal = focal_of(ANGLE, size)
+def _ring(count: int, size: int, rise: float, upright: Matrix, middle: Matrix, radius: float) -> list[Camera]:
+    """Cameras evenly around a ball, each seeing all of it.
+
+    size: of the pictures in pixels. rise: in radians. upright: (4, 4) from a world whose z axis is up to the file's.
+    middle: (3,) and radius: of the ball, in the file's units.
+    """
+    focal = focal_length(ANGLE, size)
     intrinsics = pinhole(focal, focal, size / 2, size / 2)
-    far = MARGIN * radius / np.sin(ANGLE / 2)
+    far = MARGIN * radius / np.sin(ANGLE / 2)  # the rays that touch the ball there enclose ANGLE
     cameras = []
     for angle in np.linspace(0, 2 * np.pi, count, endpoint=False):
-        place = far * np.array([np.cos(angle) * np.cos(rise), np.sin(angle) * np.cos(rise), np.sin(rise)])
-        pose = world @ look_at(place, np.zeros(3))
+        position = far * np.array([np.cos(angle) * np.cos(rise), np.sin(angle) * np.cos(rise), np.sin(rise)])
+        pose = upright @ look_at(position, np.zeros(3))
         pose[:3, 3] += middle
         cameras.append(Camera(pose, intrinsics, size, size))
     return cameras
 
 
 def _read(path: Path) -> Mesh | Cloud:
-    trimesh = _trimesh()
+    """All shapes of a file in one. Raises BadSample, and InputError where the extra is not installed."""
+    trimesh = _import_trimesh()
     if not path.is_file():
         raise BadSample("missing file", f"{path} does not exist")
     try:
@@ -98,28 +110,29 @@ def _read(path: Path) -> Mesh | Cloud:
         surfaces = [Surface(np.asarray(s.vertices), np.asarray(s.faces), s.visual) for s in parts]
         return Mesh(surfaces, _tracer(surfaces, trimesh))
     if clouds:
-        return Cloud(np.concatenate([c.vertices for c in clouds]), np.concatenate([_painted(c) for c in clouds]))
+        return Cloud(np.concatenate([c.vertices for c in clouds]), np.concatenate([_colours(c) for c in clouds]))
     raise BadSample("empty mesh", f"{path} holds neither faces nor points")
 
 
-def _painted(cloud: Any) -> Matrix:
-    """(n, 3) colours of trimesh's points."""
-    colours = np.asarray(cloud.colors, np.float64)
+def _colours(cloud: "trimesh.PointCloud") -> Matrix:
+    """(n, 3) colours of points from 0 to 255; grey where the file has none."""
+    colours = np.asarray(cloud.colors, np.float64)  # (n, 4), or empty
     return colours[:, :3] if len(colours) == len(cloud.vertices) else np.tile(PLAIN, (len(cloud.vertices), 1))
 
 
-def _tracer(surfaces: list[Surface], trimesh: ModuleType) -> Any:
-    """Of all surfaces' faces, one after another."""
-    starts = np.cumsum([0, *(len(s.vertices) for s in surfaces)])
-    whole = trimesh.Trimesh(
-        np.concatenate([s.vertices for s in surfaces]),
-        np.concatenate([s.faces + start for s, start in zip(surfaces, starts, strict=False)]),
-        process=False,
-    )
-    return trimesh.ray.ray_pyembree.RayMeshIntersector(whole)
+def _tracer(surfaces: list[Surface], trimesh: ModuleType) -> Tracer:
+    """Embree over the faces of all surfaces, one surface after another."""
+    vertices, faces, start = [], [], 0
+    for surface in surfaces:
+        vertices.append(surface.vertices)
+        faces.append(surface.faces + start)  # numbers of vertices in the whole
+        start += len(surface.vertices)
+    whole = trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False)
+    tracer: Tracer = trimesh.ray.ray_pyembree.RayMeshIntersector(whole)
+    return tracer
 
 
-def _trimesh() -> ModuleType:
+def _import_trimesh() -> ModuleType:
     try:
         import trimesh
         import trimesh.ray.ray_pyembree

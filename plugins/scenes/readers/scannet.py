@@ -1,70 +1,74 @@
-"""ScanNet's folders: color, depth, pose and intrinsics. The only place that knows how they are named."""
+"""ScanNet's folders: color, depth, pose and intrinsics. The only place that knows how they are named.
+
+ScanNet has OpenCV's camera axes, camera-to-world poses in metres, and pixels measured from the centre of the first one.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from interleave import BadSample, list_frames
 
-from ..cameras import make_camera, read_matrix, shifted, size_of
-from ..view import Camera, Matrix, View
+from ..cameras import make_camera, picture_size, read_matrix, shift_origin
+from ..view import Matrix, View
 
 INTRINSICS = ("intrinsic/intrinsic_{}.txt", "intrinsics_{}.txt")
-"""As the exporter writes them, and as ``scannet_frames_25k`` has them."""
+"""The files of intrinsics, of ``color`` or ``depth``: the exporter's, and those of ``scannet_frames_25k``."""
 
 
 def is_scannet(folder: Path) -> bool:
+    """Whether the folder has ScanNet's form: ``color``, and beside it ``pose`` or ``depth``."""
     return (folder / "color").is_dir() and any((folder / name).is_dir() for name in ("pose", "depth"))
 
 
 def read_scannet(folder: Path) -> list[View]:
-    """Frames in the order of their numbers; those whose pose is not finite, where tracking was lost, are left out.
+    """Frames in the order of their numbers. Raises BadSample.
 
-    Raises BadSample.
+    Frames whose pose is not finite are left out: ScanNet writes -inf where tracking was lost.
     """
-    pictures = sorted(list_frames(folder / "color"), key=_number)
-    depths = _by_stem(folder / "depth")
-    _each_has(folder, pictures, _by_stem(folder / "pose"), "pose")
+    pictures = sorted(list_frames(folder / "color"), key=_frame_number)
+    depths = _files_by_stem(folder / "depth")
+    _check_files(folder, pictures, _files_by_stem(folder / "pose"), "pose")
     if (folder / "depth").is_dir():
-        _each_has(folder, pictures, depths, "depth")
-    intrinsics, size = _intrinsics(folder, "color"), size_of(pictures[0])
-    of_depth = _intrinsics(folder, "depth", optional=True)
+        _check_files(folder, pictures, depths, "depth")
+    intrinsics = _read_intrinsics(folder, "color")
+    if intrinsics is None:
+        names = [name.format("color") for name in INTRINSICS]
+        raise BadSample("missing intrinsics", f"{folder} has neither {' nor '.join(names)}")
+    size = picture_size(pictures[0])
+    depth_intrinsics = _read_intrinsics(folder, "depth")
+    if depth_intrinsics is not None:
+        depth_intrinsics = shift_origin(depth_intrinsics, 0.5)
     views = []
     for picture in pictures:
-        pose = read_matrix(folder / "pose" / f"{picture.stem}.txt")
+        pose = read_matrix(folder / "pose" / f"{picture.stem}.txt")  # (4, 4) camera to world
         if np.isfinite(pose).all():
-            camera = _camera(folder, picture, pose, intrinsics, size)
-            apart = None if of_depth is None else shifted(of_depth, 0.5)
-            views.append(View(picture, camera, depths.get(picture.stem), picture.stem, apart))
+            camera = make_camera(pose, intrinsics, size, f"{folder.name}/{picture.name}", from_centre=True)
+            views.append(View(picture, camera, depths.get(picture.stem), picture.stem, depth_intrinsics))
     if not views:
         raise BadSample("no poses", f"{folder}: none of the {len(pictures)} poses is finite")
     return views
 
 
-def _camera(folder: Path, picture: Path, pose: Matrix, intrinsics: Matrix, size: tuple[int, int]) -> Camera:
-    return make_camera(pose, intrinsics, size, f"{folder.name}/{picture.name}", from_centre=True)
+def _read_intrinsics(folder: Path, sensor: str) -> Matrix | None:
+    """(3, 3) intrinsics of ``color`` or ``depth``, from a file of 3 x 3 or 4 x 4 numbers; None where there is no file.
 
-
-def _intrinsics(folder: Path, of: str, optional: bool = False) -> Any:
-    """(3, 3) in a matrix of 3 x 3 or 4 x 4. None where it may be missing and is."""
-    paths = [folder / name.format(of) for name in INTRINSICS]
-    for path in paths:
+    Raises BadSample where the file is broken.
+    """
+    for name in INTRINSICS:
+        path = folder / name.format(sensor)
         if path.is_file():
             return read_matrix(path, ((4, 4), (3, 3)))[:3, :3]
-    if optional:
-        return None
-    raise BadSample(
-        "missing intrinsics", f"{folder} has neither {' nor '.join(str(p.relative_to(folder)) for p in paths)}"
-    )
+    return None
 
 
-def _by_stem(folder: Path) -> Mapping[str, Path]:
+def _files_by_stem(folder: Path) -> Mapping[str, Path]:
+    """The files of a folder by their names without suffix; nothing where there is no folder."""
     return {path.stem: path for path in folder.iterdir()} if folder.is_dir() else {}
 
 
-def _each_has(folder: Path, pictures: list[Path], files: Mapping[str, Path], what: str) -> None:
+def _check_files(folder: Path, pictures: list[Path], files: Mapping[str, Path], what: str) -> None:
     """Raises BadSample where a picture lacks its file; files without a picture are frames that were not exported."""
     lacking = [picture.stem for picture in pictures if picture.stem not in files]
     if lacking:
@@ -72,5 +76,6 @@ def _each_has(folder: Path, pictures: list[Path], files: Mapping[str, Path], wha
         raise BadSample(f"missing {what}", f"{folder}: {counts}; {len(lacking)} lack theirs, first {lacking[0]!r}")
 
 
-def _number(path: Path) -> tuple[int, str]:
+def _frame_number(path: Path) -> tuple[int, str]:
+    """What frames are ordered by: their number, or their name where it is no number."""
     return (int(path.stem) if path.stem.isdigit() else -1, path.stem)

@@ -1,1 +1,1 @@
-"""Scenes made from code, with exact truth, and files of them."""
+"""Scenes made from code, whose cameras, depth and visible objects are known exactly, and files of them."""

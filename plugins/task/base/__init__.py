@@ -1,1 +1,1 @@
-"""What tasks share."""
+"""What the task plugins share."""

@@ -1,4 +1,4 @@
-"""What tasks ask a judge, and how they read what it says: the wording of Video-ChatGPT's protocol in our own words.
+"""What tasks ask a judge, and how they read its answer: Video-ChatGPT's protocol in words of our own.
 
 The criteria, the fields, the scale from 0 to 5 and the form of the answer are those of the published prompts.
 """
@@ -9,20 +9,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
 
 from interleave import JudgeMessages
 
 MOST = 5.0
+"""The best score; 0 is the worst."""
 BEST: Mapping[str, float] = {"score": MOST}
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One thing that a judge looks at. name: of the score. looks: what decides it."""
+    """What a judge grades an answer by.
+
+    name: of the score.
+    rules: what decides it, one sentence or two each.
+    """
 
     name: str
-    looks: tuple[str, ...]
+    rules: tuple[str, ...]
 
 
 MATCH = Criterion(
@@ -75,10 +79,14 @@ CONSISTENCY = Criterion(
 )
 
 
-def ask(criterion: Criterion, fields: Mapping[str, str], verdict: bool = False) -> JudgeMessages:
-    """What a judge is asked. fields: question, answers and predictions by their titles. verdict: also yes or no."""
-    looks = "\n".join(f"- {look}" for look in criterion.looks)
-    system = f"You grade answers to questions about videos by their {criterion.name}.\n{looks}"
+def judge_messages(criterion: Criterion, fields: Mapping[str, str], verdict: bool = False) -> JudgeMessages:
+    """What a judge is asked.
+
+    fields: title -> text of the question, the correct answer and the prediction.
+    verdict: ask for yes or no beside the score.
+    """
+    rules = "\n".join(f"- {rule}" for rule in criterion.rules)
+    system = f"You grade answers to questions about videos by their {criterion.name}.\n{rules}"
     given = "\n".join(f"{title}: {value}" for title, value in fields.items())
     scale = f"the {criterion.name} score, a whole number from 0 to 5, where 5 is best"
     keys = f"'pred', which is 'yes' or 'no', and 'score', {scale}" if verdict else f"'score', {scale}"
@@ -87,30 +95,32 @@ def ask(criterion: Criterion, fields: Mapping[str, str], verdict: bool = False) 
     return [{"role": "system", "content": system}, {"role": "user", "content": f"{given}\n\n{form}"}]
 
 
-def compared(question: str, answer: str, reply: str) -> dict[str, str]:
-    """The fields of a reply to one question."""
+def fields_of_reply(question: str, answer: str, reply: str) -> dict[str, str]:
+    """The ``fields`` of ``judge_messages`` for a reply to one question."""
     return {"Question": question, "Correct answer": answer, "Predicted answer": reply}
 
 
-def read_score(said: str) -> dict[str, float] | None:
-    """``{'score': 4}`` -> metrics; None for anything else, also for a score out of range."""
-    answer = _dictionary(said)
+def read_score(text: str) -> dict[str, float] | None:
+    """``{'score': 4}`` -> metrics; None for any other answer of a judge, also for a score out of range."""
+    answer = _dictionary(text)
     score = _score(answer.get("score")) if answer.keys() == {"score"} else None
     return None if score is None else {"score": score}
 
 
-def read_verdict(said: str) -> dict[str, float] | None:
-    """``{'pred': 'yes', 'score': 4}`` -> metrics; None for anything else."""
-    answer = _dictionary(said)
-    score, verdict = _score(answer.get("score")), answer.get("pred")
+def read_verdict(text: str) -> dict[str, float] | None:
+    """``{'pred': 'yes', 'score': 4}`` -> metrics; None for any other answer of a judge."""
+    answer = _dictionary(text)
+    score = _score(answer.get("score"))
+    verdict = answer.get("pred")
     if answer.keys() != {"pred", "score"} or score is None or verdict not in ("yes", "no"):
         return None
     return {"accuracy": float(verdict == "yes"), "score": score}
 
 
-def _dictionary(said: str) -> dict[Any, Any]:
+def _dictionary(text: str) -> dict[object, object]:
     """A dictionary in JSON or Python, by itself or in a code block; empty for anything else."""
-    bare = said.strip()
+    bare = text.strip()
+    # judges often answer in a block of code
     fenced = re.fullmatch(r"```(?:json|python)?\s*(.*?)\s*```", bare, re.DOTALL)
     for read in (json.loads, ast.literal_eval):
         try:
@@ -122,6 +132,8 @@ def _dictionary(said: str) -> dict[Any, Any]:
     return {}
 
 
-def _score(value: Any) -> float | None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-    return float(value) if number and 0 <= value <= MOST else None
+def _score(value: object) -> float | None:
+    """A number from 0 to 5; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        return None
+    return float(value) if 0 <= value <= MOST else None

@@ -1,32 +1,35 @@
-"""What the tasks on published question files share: rows, media, options, and the wordings of the LLaVA setting."""
+"""What the tasks on published question files share: rows, media, options, and the prompts of the LLaVA setting."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from string import ascii_uppercase
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from interleave import BadSample, InputError, Media, Message, Sample, Task
-from interleave.scoring import metrics
+from interleave import BadSample, InputError, Media, Message, Sample, Task, metrics
 
-from .question_tables import Form, Rows, load, named
+from .question_tables import Form, Record, Rows, load_table, to_rows
 
-Record = Mapping[str, Any]
-LETTER = "Answer with the option's letter from the given choices directly."
-PHRASE = "Answer the question using a single word or phrase."
-SHORT: Mapping[str, Any] = {"max_new_tokens": 16}
-PHRASES: Mapping[str, Any] = {"max_new_tokens": 64}
-LONG: Mapping[str, Any] = {"max_new_tokens": 1024}
+# What LLaVA-1.5 was trained to follow, after options and after short questions.
+LETTER_PROMPT = "Answer with the option's letter from the given choices directly."
+PHRASE_PROMPT = "Answer the question using a single word or phrase."
+# The most tokens of a reply, in the terms of Transformers' ``generate``.
+SHORT_REPLY: Mapping[str, int] = {"max_new_tokens": 16}
+PHRASE_REPLY: Mapping[str, int] = {"max_new_tokens": 64}
+MEDIUM_REPLY: Mapping[str, int] = {"max_new_tokens": 128}
+LONG_REPLY: Mapping[str, int] = {"max_new_tokens": 1024}
 
 
 @dataclass(kw_only=True, eq=False)
 class Questions(Task):
     """Rows of a table, each with a question about its own media.
 
-    path: a file or a folder in a form that the class names, or a data set of the Hugging Face hub. subset, split: of
-    the hub's data set or a copy of it; the split says also how many items there should be. media: the folder that paths
-    in the rows start from. prompt: what follows the question.
+    path: a file or a folder in a form that the class names, or a data set of the Hugging Face hub.
+    media: the folder that paths in the rows start from.
+    subset: of the hub's data set or a copy of it.
+    split: of the hub's data set or a copy of it. How many items there should be is known of the default split only.
+    prompt: what follows the question.
     """
 
     path: str
@@ -36,70 +39,84 @@ class Questions(Task):
     prompt: str = ""
 
     forms: ClassVar[Sequence[Form]]
-    items: ClassVar[int]
-    """How many the default split has."""
+    """The forms that rows may have."""
+    num_items: ClassVar[int]
+    """How many items the default split has."""
 
     def __post_init__(self) -> None:
         if not Path(self.media).is_dir():
             raise InputError(f"media={self.media} is no folder")
         self.rows = self.read()
-        self.expected = self.whole() if self.split == type(self).split else None
+        default = type(self).split  # the class attribute is the dataclass field's default
+        self.expected = self.num_expected() if self.split == default else None
 
     def read(self) -> Rows:
-        return named(load(self.path, self.subset, self.split), self.path, self.forms)
+        """The items. Raises InputError."""
+        return to_rows(load_table(self.path, self.subset, self.split), self.path, self.forms)
 
-    def whole(self) -> int:
-        """How many items of the default split are asked."""
-        return self.items
+    def num_expected(self) -> int:
+        """How many items of the default split the options choose."""
+        return self.num_items
 
     def records(self) -> Sequence[Record]:
         return self.rows
 
     def sample(self, record: Record) -> Sample:
-        self.answer(record)
-        return Sample([Message("user", [*self.shown(record), "\n" + self.question(record)])], str(record["id"]))
+        self.answer(record)  # raises BadSample: what has no true answer is not asked
+        text = "\n" + self.question(record)
+        return Sample([Message("user", [*self.visuals(record), text])], str(record["id"]))
 
     @abstractmethod
-    def shown(self, record: Record) -> Sequence[Media]:
-        """What stands in front of the question. Raises BadSample."""
+    def visuals(self, record: Record) -> Sequence[Media]:
+        """The media that stand in front of the question. Raises BadSample."""
 
     def question(self, record: Record) -> str:
-        """The text that is asked."""
-        return "\n".join(part for part in (text(record, "question"), self.prompt) if part)
+        """The text that is asked. Raises BadSample."""
+        question = text(record, "question")
+        return f"{question}\n{self.prompt}" if self.prompt else question
 
 
 @dataclass(kw_only=True, eq=False)
-class Pictures(Questions):
-    """Questions about one picture, in the row or as a path. single: the modality that takes it."""
+class PictureQuestions(Questions):
+    """Questions about one picture, which the row holds or names by its path.
+
+    single: the modality that takes it.
+    """
 
     media: str = "."
     single: str = "multipatch"
 
-    def shown(self, record: Record) -> Sequence[Media]:
-        return [Media(self.single, picture(self.rows.held(record, "image"), "image", self.media))]
+    def visuals(self, record: Record) -> Sequence[Media]:
+        return [Media(self.single, picture_data(self.rows.picture_cell(record, "image"), "image", self.media))]
 
 
-class Choices(Questions):
+class ChoiceQuestions(Questions):
     """Questions with lettered options: accuracy of the letter that a reply chooses."""
 
-    generation = SHORT
+    generation = SHORT_REPLY
 
     def options(self, record: Record) -> list[str]:
+        """The options in order, without letters unless the data has them. Raises BadSample."""
         return texts(record, "options")
 
-    def place(self, record: Record) -> int:
-        """Of the right option, from 0; -1 where it cannot be told."""
-        return numbered(record["answer"])
+    def right_option(self, record: Record) -> int:
+        """The number of the right option, from 0; -1 where it cannot be told."""
+        return option_by_number(record["answer"])
 
     def question(self, record: Record) -> str:
-        options = (f"{letter}. {option}" for letter, option in zip(ascii_uppercase, self.options(record), strict=False))
+        options = [f"{letter}. {option}" for letter, option in self.lettered_options(record)]
         return "\n".join([text(record, "question"), *options, self.prompt])
 
+    def lettered_options(self, record: Record) -> list[tuple[str, str]]:
+        """Each option with its letter, from A to Z at most."""
+        return list(zip(ascii_uppercase, self.options(record), strict=False))
+
     def answer(self, record: Record) -> str:
-        place, count = self.place(record), len(self.options(record))
-        if not 0 <= place < count:
+        number = self.right_option(record)
+        count = len(self.options(record))
+        if not 0 <= number < count:
             raise BadSample("answer", f"answer {record['answer']!r} is none of the {count} options")
-        return ascii_uppercase[place]
+        return ascii_uppercase[number]
 
     def score(self, record: Record, reply: str) -> dict[str, float]:
         letter = metrics.chosen_letter(reply, len(self.options(record)))
@@ -109,7 +126,7 @@ class Choices(Questions):
         return 1 / len(self.options(record))
 
 
-class YesNo(Questions):
+class YesNoQuestions(Questions):
     """Questions to be answered with yes or no. A reply that says neither is wrong."""
 
     def answer(self, record: Record) -> str:
@@ -123,7 +140,7 @@ class YesNo(Questions):
 
 
 def text(record: Record, name: str) -> str:
-    """A column's text. Raises BadSample."""
+    """A column's text; numbers count as text. Raises BadSample."""
     value = record.get(name)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)) or not str(value).strip():
         raise BadSample("no text", f"{name} is {str(value)[:80]!r}; it must be text")
@@ -131,33 +148,39 @@ def text(record: Record, name: str) -> str:
 
 
 def texts(record: Record, name: str) -> list[str]:
-    """A column's list of texts, of which there must be one at least. Raises BadSample."""
+    """A column's list of texts, which has at least one. Raises BadSample."""
     value = record.get(name)
     if not isinstance(value, (list, tuple)) or not value or not all(isinstance(part, str) for part in value):
         raise BadSample("no list", f"{name} is {str(value)[:80]!r}; it must be a list of texts")
     return list(value)
 
 
-def numbered(answer: Any) -> int:
-    """``2`` and ``"2"`` -> 2."""
-    return int(answer) if str(answer).strip().isdecimal() and not isinstance(answer, bool) else -1
+def option_by_number(answer: object) -> int:
+    """``2`` or ``"2"`` -> 2; -1 for anything that is no number from 0."""
+    number = str(answer).strip()
+    return int(number) if number.isdecimal() else -1
 
 
-def lettered(answer: Any) -> int:
-    """``B`` -> 1."""
+def option_by_letter(answer: object) -> int:
+    """``B`` or ``b`` -> 1; -1 for anything that is no letter."""
     letter = str(answer).strip().upper()
     return ascii_uppercase.index(letter) if len(letter) == 1 and letter in ascii_uppercase else -1
 
 
-def picture(value: Any, name: str, root: str) -> Path | bytes:
-    """A picture's content where the column ``name`` holds it, else the file below ``root``. Raises BadSample."""
+def picture_data(value: object, column: str, root: str) -> Path | bytes:
+    """A picture's content where a cell holds it, else the file below ``root`` that it names.
+
+    column: where the cell stands, for the error message.
+
+    Raises BadSample.
+    """
     if isinstance(value, dict):  # as tables of Hugging Face hold pictures
         value = value.get("bytes") or value.get("path")
-    return value if isinstance(value, bytes) else below(root, text({name: value}, name))
+    return value if isinstance(value, bytes) else path_below(root, text({column: value}, column))
 
 
-def below(root: str, name: str) -> Path:
-    """A path of the rows. Raises BadSample where it leads out of the folder."""
+def path_below(root: str, name: str) -> Path:
+    """A path that a row names. Raises BadSample where it leads out of the folder ``root``."""
     inside = PurePosixPath(name)
     if inside.is_absolute() or ".." in inside.parts:
         raise BadSample("path outside media", f"{name} leads out of the media folder {root}")

@@ -9,54 +9,62 @@ from typing import ClassVar
 
 from interleave import BadSample, Media
 
-from .questions import Questions, Record, below, text
+from .question_tables import Record
+from .questions import Questions, path_below, text
 
-SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif")
-PICTURES = (".jpg", ".jpeg", ".png")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(kw_only=True, eq=False)
-class Videos(Questions):
+class VideoQuestions(Questions):
     """Questions about one video each.
 
     media: a folder of video files or of folders of frames, at any depth. A video is found by its name, whatever its
-    suffix. video: the modality that takes it.
+        suffix.
+    video: the modality that takes it.
     """
 
     video: str = "video"
 
-    before: ClassVar[Sequence[str]] = ("",)
-    """What file names may have in front of the name in the rows."""
+    name_prefixes: ClassVar[Sequence[str]] = ("",)
+    """What file names may have in front of the name in the rows, in the order in which they are tried."""
 
-    def shown(self, record: Record) -> Sequence[Media]:
-        return [Media(self.video, self.find(text(record, "video")))]
+    def visuals(self, record: Record) -> Sequence[Media]:
+        return [Media(self.video, self.find_video(text(record, "video")))]
 
-    def find(self, name: str) -> Path:
-        """Raises BadSample."""
-        for start in self.before:
-            for suffix in ("", *SUFFIXES, *map(str.upper, SUFFIXES)):
-                path = below(self.media, f"{start}{name}{suffix}")
+    def find_video(self, name: str) -> Path:
+        """A video file or a folder of frames: at the path ``name`` with any suffix, else by its last part anywhere
+        below the media folder. Raises BadSample.
+        """
+        suffixes = ("", *VIDEO_SUFFIXES, *map(str.upper, VIDEO_SUFFIXES))
+        for prefix in self.name_prefixes:
+            for suffix in suffixes:
+                path = path_below(self.media, f"{prefix}{name}{suffix}")
                 if path.exists():
                     return path
+        # Not there by its path: anywhere below the folder, by its last part without suffix.
         stem = name.rpartition("/")[2]
-        stem = stem.rpartition(".")[0] if stem.lower().endswith(SUFFIXES) else stem
-        for start in self.before:
-            if start + stem in self.everywhere:
-                return self.everywhere[start + stem]
+        if stem.lower().endswith(VIDEO_SUFFIXES):
+            stem = stem.rpartition(".")[0]
+        for prefix in self.name_prefixes:
+            if prefix + stem in self.videos_by_name:
+                return self.videos_by_name[prefix + stem]
         raise BadSample(
-            "missing file", f"no video {name} in {self.media}, neither a file ({', '.join(SUFFIXES)}) nor a folder"
+            "missing file",
+            f"no video {name} in {self.media}, neither a file ({', '.join(VIDEO_SUFFIXES)}) nor a folder",
         )
 
     @cached_property
-    def everywhere(self) -> dict[str, Path]:
-        """Video files and folders of frames below the media folder by name; of several the first."""
+    def videos_by_name(self) -> dict[str, Path]:
+        """Video files (without suffix) and folders of frames below the media folder; of equal names the first."""
         found: dict[str, Path] = {}
         for folder, inside, files in os.walk(self.media, followlinks=True):
-            inside.sort()
-            if any(file.lower().endswith(PICTURES) for file in files):
-                inside.clear()
+            inside.sort()  # in place: os.walk goes on in this order
+            if any(file.lower().endswith(PICTURE_SUFFIXES) for file in files):
+                inside.clear()  # nothing is looked for within a folder of frames
                 found.setdefault(Path(folder).name, Path(folder))
             for file in sorted(files):
-                if file.lower().endswith(SUFFIXES):
+                if file.lower().endswith(VIDEO_SUFFIXES):
                     found.setdefault(Path(file).stem, Path(folder, file))
         return found

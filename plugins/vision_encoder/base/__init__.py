@@ -1,1 +1,1 @@
-"""What vision encoders share."""
+"""What vision encoders share: the towers of Transformers."""

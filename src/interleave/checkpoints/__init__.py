@@ -1,9 +1,11 @@
 """Models on disk: our own folders and the published layouts, read and written. Knows no weights' meaning but names."""
 
-from .layout import Checkpoint, Export, Layout, Parts, save_config, write_config
-from .load import LAYOUTS, fill, named_layout, open_checkpoint, unfilled, unread
+from .layout import Checkpoint, Export, Layout, Parts
+from .load import fill, find_unused, unfilled
+from .native import save_config, write_config
+from .opening import LAYOUTS, named_layout, open_checkpoint
 from .save import save_weights
-from .tensor_files import Shape, Tensors, write_file, write_index
+from .tensor_files import Tensors, TensorSpec, write_file, write_index
 
 __all__ = [
     "LAYOUTS",
@@ -11,15 +13,15 @@ __all__ = [
     "Export",
     "Layout",
     "Parts",
-    "Shape",
+    "TensorSpec",
     "Tensors",
     "fill",
+    "find_unused",
     "named_layout",
     "open_checkpoint",
     "save_config",
     "save_weights",
     "unfilled",
-    "unread",
     "write_config",
     "write_file",
     "write_index",

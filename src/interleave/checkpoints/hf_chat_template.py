@@ -1,17 +1,31 @@
-"""Turns for Transformers: what the renderer writes, as a Jinja template."""
+"""Conversations for Transformers: the turn format that the renderer writes, as a Jinja chat template."""
 
 import json
-from typing import Any
+
+from ..interfaces.model_parts import ChatTokenizer
+
+TEMPLATE_ROLES = ("system", "user", "assistant")
 
 
-def template(chat: Any) -> str:
-    """A Jinja template for Transformers that writes what the renderer renders: visuals where they stand."""
-    opening, closing = ({r: f(r) for r in ("system", "user", "assistant")} for f in (chat.open, chat.close))
-    system = chat.open("system") + chat.system + chat.close("system") if chat.system else ""
-    text = [json.dumps(part, ensure_ascii=False) for part in (opening, closing, chat.begin, system)]
+def jinja_chat_template(chat: ChatTokenizer) -> str:
+    """A Jinja template with which Transformers writes a conversation just as the renderer does.
+
+    chat: the tokenizer whose turn format is written. The template puts ``<image>`` or ``<video>`` where a visual stands
+    in a message; the processor of Transformers replaces it.
+    """
+    opening = {role: chat.open(role) for role in TEMPLATE_ROLES}
+    closing = {role: chat.close(role) for role in TEMPLATE_ROLES}
+    system_turn = chat.open("system") + chat.system + chat.close("system") if chat.system else ""
+    # JSON literals of strings and objects are Jinja literals, too.
+    opening_literal = json.dumps(opening, ensure_ascii=False)
+    closing_literal = json.dumps(closing, ensure_ascii=False)
+    begin_literal = json.dumps(chat.begin, ensure_ascii=False)
+    system_literal = json.dumps(system_turn, ensure_ascii=False)
     return (
-        f"{{%- set opening = {text[0]} -%}}{{%- set closing = {text[1]} -%}}{{{{- {text[2]} -}}}}"
-        f"{{%- if messages[0]['role'] != 'system' -%}}{{{{- {text[3]} -}}}}{{%- endif -%}}"
+        f"{{%- set opening = {opening_literal} -%}}{{%- set closing = {closing_literal} -%}}{{{{- {begin_literal} -}}}}"
+        # the default system turn, where the conversation has none of its own
+        f"{{%- if messages[0]['role'] != 'system' -%}}{{{{- {system_literal} -}}}}{{%- endif -%}}"
+        # every turn: what opens it, its text and visuals in order, what closes it
         "{%- for message in messages -%}{{- opening[message['role']] -}}"
         "{%- if message['content'] is string -%}{{- message['content'] -}}"
         "{%- else -%}{%- for part in message['content'] -%}"

@@ -1,32 +1,34 @@
-"""What a checkpoint layout is, and the one of our own."""
+"""What every checkpoint layout must be able to do, and what it is given to do it."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from transformers import AutoConfig, PreTrainedModel
-from yaml import YAMLError
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from ..core.errors import InputError
+from ..model.assembly import Config
 from ..model.interleaved_model import InterleavedModel
-from .tensor_files import Shape, Tensors
+from .tensor_files import Tensors, TensorSpec
 
-PLAIN = {"poses": "none", "titles": "none"}
-"""A 3D modality that shows views as pictures."""
-CONFIG, TOKENIZER, UNUSED = "config.yaml", "tokenizer", "unused."
+T = TypeVar("T")
 
-GROUPS = ("vision_encoder", "projector", "llm", "modality")
 Parts = dict[str, Any]
-"""The config nodes that ``build.assemble`` takes, by group."""
+"""The config nodes that ``assemble`` takes, by group: vision_encoder, projector, llm, modality; runs add a few keys."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that was opened. names: of its tensors, native name -> the file's."""
+    """A folder whose layout is known and whose weights were listed, but not read.
+
+    layout: how the folder is to be read.
+    folder: where it lies; for a repository on the hub, its local copy.
+    parts: the config nodes of the model.
+    tensors: its weight files.
+    names: native name of every tensor -> its name in the files.
+    """
 
     layout: "Layout"
     folder: Path
@@ -37,185 +39,111 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Export:
-    """What a layout needs to describe a model: shapes and tokenizer, no weights.
+    """What a layout needs to describe a model that is written in it.
 
-    model: a skeleton on the meta device. shapes: of all tensors by native name, those that the model does not use, too.
+    model: the model on the meta device, without weights; its tokenizer is a real one.
+    parts: the config nodes that it was built from, with every modality's defaults filled in.
+    specs: shape and type of each stored tensor by native name, also of those that the model does not use.
     """
 
     model: InterleavedModel
     parts: Parts
-    shapes: Mapping[str, Shape]
+    specs: Mapping[str, TensorSpec]
+
+    @property
+    def modalities(self) -> Mapping[str, Config]:
+        """The config node of each modality by its kind."""
+        nodes: Mapping[str, Config] = self.parts["modality"]
+        return nodes
+
+    @property
+    def vision_model_type(self) -> str | None:
+        """The ``model_type`` of a vision tower of Transformers, None for other encoders."""
+        return self.model.vision_encoder.shape.get("model_type")
+
+    @property
+    def text_model_type(self) -> str | None:
+        """The ``model_type`` of a language model of Transformers, None for others."""
+        model = self.model.llm.transformers_model()
+        return None if model is None else model.config.model_type
+
+    @property
+    def text_model(self) -> PreTrainedModel:
+        """The language model of Transformers; ask only after ``refusals`` found that it is one."""
+        model = self.model.llm.transformers_model()
+        assert model is not None
+        return model
+
+    @property
+    def num_run_layers(self) -> int:
+        """Layers of the vision tower that the model runs."""
+        return len(self.model.vision_encoder.blocks())
+
+    @property
+    def dtype_name(self) -> str:
+        """The type of the first stored tensor, without ``torch.``: ``bfloat16``."""
+        first_spec = next(iter(self.specs.values()))
+        return str(first_spec.dtype).removeprefix("torch.")
+
+    def vision_config(self) -> PretrainedConfig:
+        """The vision tower's config, which counts all stored layers, also those that the model does not run."""
+        matches = [re.match(r"vision_encoder\.layers\.(\d+)\.", name) for name in self.specs]
+        stored_layers = [int(match[1]) for match in matches if match]
+        # files may hold fewer layers than the encoder's config says: the last is often dropped; numbers begin at 0
+        shape = {**self.model.vision_encoder.shape, "num_hidden_layers": max(stored_layers) + 1}
+        if "vision_use_head" in shape:  # SigLIP's pooling head, which the model never runs
+            shape["vision_use_head"] = any(name.startswith("vision_encoder.head.") for name in self.specs)
+        return AutoConfig.for_model(**shape)
 
 
 class Layout(Protocol):
-    """How a model lies on disk. Native names, those of our modules, are the common tongue between layouts."""
+    """How a model lies on disk: which files there are, and what its tensors are called in them.
+
+    Layouts are translated into each other by way of native names, those of our own modules.
+    """
 
     name: str
 
-    def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
-        """By ``config.json``, empty where there is none."""
+    def recognises(self, folder: Path, config: Config) -> bool:
+        """Whether ``folder`` is in this layout. config: the content of its ``config.json``, empty where it has none."""
 
-    def parts(self, folder: Path, config: Mapping[str, Any]) -> Parts:
-        """Raises InputError where the layout says what the program has no part for."""
+    def parts(self, folder: Path, config: Config) -> Parts:
+        """The config nodes of the model in ``folder``.
 
-    def to_native(self, name: str) -> str | None:
-        """None for a name that the layout does not have."""
-
-    def from_native(self, name: str, used: bool) -> str | None:
-        """None for what the layout leaves out. ``used``: whether the model reads the tensor."""
-
-    def refuses(self, export: Export) -> dict[str, str]:
-        """What the layout cannot hold and why, by the name that ``--drop`` takes."""
-
-    def without(self, parts: Parts, drop: Sequence[str]) -> Parts:
-        """``parts`` without what ``drop`` names of ``refuses``."""
-
-    def added(self, export: Export) -> dict[str, Shape]:
-        """Tensors by the layout's names that it wants and the model lacks: zeros, or ones where the name ends so."""
-
-    def rows(self, export: Export) -> int:
-        """Rows that embeddings and head must have; those that the model lacks become zeros."""
-
-    def describe(self, export: Export, folder: Path) -> None:
-        """Write everything but the weights."""
-
-
-class Native:
-    """A run's folder: ``config.yaml``, ``model.safetensors`` with the names of our modules, ``tokenizer/``.
-
-    Tensors that the model does not read (a published tower's last norm) are kept under ``unused.``, for exports.
-    """
-
-    name = "native"
-
-    def recognises(self, folder: Path, config: Mapping[str, Any]) -> bool:
-        return (folder / CONFIG).is_file()
-
-    def parts(self, folder: Path, config: Mapping[str, Any]) -> Parts:
-        parts = load_config(folder)
-        if parts["llm"].get("tokenizer") == TOKENIZER:
-            parts["llm"]["tokenizer"] = str(folder / TOKENIZER)
-        return parts
+        Raises InputError where its config asks for something that the program has no part for.
+        """
 
     def to_native(self, name: str) -> str | None:
-        return name.removeprefix(UNUSED)
+        """The native name of a tensor in a file; None for a name that the layout does not have."""
 
     def from_native(self, name: str, used: bool) -> str | None:
-        return name if used else UNUSED + name
+        """The name under which a native tensor is written; None for one that the layout leaves out.
 
-    def refuses(self, export: Export) -> dict[str, str]:
-        return {}
+        used: whether the model reads the tensor, or only keeps it for exports.
+        """
+
+    def refusals(self, export: Export) -> dict[str, str]:
+        """What the layout cannot hold of a model: the name that ``--drop`` takes -> the reason. Empty if it fits."""
 
     def without(self, parts: Parts, drop: Sequence[str]) -> Parts:
-        return parts
+        """A copy of ``parts`` in which the features ``drop``, names of ``refusals``, are switched off."""
 
-    def added(self, export: Export) -> dict[str, Shape]:
-        return {}
+    def added_tensors(self, export: Export) -> dict[str, TensorSpec]:
+        """Tensors that the layout must have and the model lacks, by their names in the file.
 
-    def rows(self, export: Export) -> int:
-        return 0
+        They are written as ones where the name ends with ``weight``, else as zeros.
+        """
 
-    def describe(self, export: Export, folder: Path) -> None:
-        write_config(folder, export.model, export.parts)
+    def vocabulary_rows(self, export: Export) -> int:
+        """Rows that embeddings and head must have at least; those that the model lacks are written as zeros."""
 
-
-def load_config(folder: Path) -> Parts:
-    """Raises InputError where the folder is no run."""
-    path = folder / CONFIG
-    if not path.is_file():
-        raise InputError(f"{folder} is not a run: it has no {CONFIG}; give the folder that training printed")
-    try:
-        config = OmegaConf.to_container(OmegaConf.load(path))
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    missing = [group for group in GROUPS if not isinstance(config, dict) or not isinstance(config.get(group), dict)]
-    if missing:
-        raise InputError(f"{path} describes no {missing[0]}; a run's config has {', '.join(GROUPS)}")
-    assert isinstance(config, dict)
-    return {str(k): v for k, v in config.items()}
+    def write_description(self, export: Export, folder: Path) -> None:
+        """Write everything but the weights into ``folder``: config, tokenizer, processor."""
 
 
-def save_config(folder: Path, config: Mapping[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(dict(config)), folder / CONFIG)
-
-
-def write_config(folder: Path, model: InterleavedModel, config: Mapping[str, Any]) -> None:
-    """The config by which the model can be built again from this folder alone, and its tokenizer."""
-    own = dict(config)
-    for group in ("vision_encoder", "projector", "llm"):
-        own[group] = {**config[group], **getattr(model, group).portable()}
-    if config["llm"].get("tokenizer") or config["llm"].get("path"):
-        model.llm.tokenizer.save(folder / TOKENIZER)
-        own["llm"]["tokenizer"] = TOKENIZER
-    save_config(folder, own)
-
-
-def known(folder: Path, key: str, value: Any, known: Sequence[Any]) -> Any:
-    """``value``, where there is a part for it."""
-    if value not in known:
-        raise InputError(f"{folder / 'config.json'}: no part for {key} {value!r}; known: {', '.join(map(str, known))}")
+def require_supported(folder: Path, key: str, value: T, supported: Sequence[T]) -> T:
+    """``value``, a setting of the folder's ``config.json``. Raises InputError where it is none of ``supported``."""
+    if value not in supported:
+        listed = ", ".join(map(str, supported))
+        raise InputError(f"{folder / 'config.json'}: no part for {key} {value!r}; known: {listed}")
     return value
-
-
-def tower(encoder: Any) -> str | None:
-    """The model type of a vision tower of Transformers, None for others."""
-    shape: dict[str, Any] = getattr(encoder, "shape", {})
-    return shape.get("model_type")
-
-
-def text_type(llm: Any) -> str | None:
-    """The model type of a language model of Transformers, None for others."""
-    found: str | None = getattr(getattr(getattr(llm, "model", None), "config", None), "model_type", None)
-    return found
-
-
-def posed(kinds: Mapping[str, Any]) -> dict[str, str]:
-    """What no published layout holds of cameras."""
-    said = {option: kinds.get("scene3d", {}).get(option, "none") for option in PLAIN}
-    reasons = {
-        "poses": f"it has no weights for scene3d.poses={said['poses']}",
-        "titles": "it writes no position before a view",
-    }
-    return {option: reasons[option] for option, value in said.items() if value != "none"}
-
-
-def unposed(scene: Mapping[str, Any], drop: Sequence[str]) -> dict[str, Any]:
-    """The 3D modality's node without what ``drop`` names of cameras."""
-    return {**scene, **{option: value for option, value in PLAIN.items() if option in drop}}
-
-
-def text_model(export: Export) -> PreTrainedModel:
-    """The language model of Transformers that the export holds, which ``refuses`` has asked for."""
-    model = export.model.llm.transformers_model()
-    assert model is not None
-    return model
-
-
-def picture_fits(kinds: Mapping[str, Any]) -> list[str]:
-    """How the modalities make squares of pictures, each way once. Frames of a video are no pictures here: the released
-    code resizes them directly, whatever ``image_aspect_ratio`` says."""
-    return list(dict.fromkeys(node.get("fit", "square") for kind, node in kinds.items() if kind != "video"))
-
-
-def misfits(kinds: Mapping[str, Any]) -> dict[str, str]:
-    """What a layout with one setting for all pictures cannot hold of ``fit``."""
-    if len(picture_fits(kinds)) > 1:
-        return {"fit": "one setting serves all pictures, and the modalities differ in fit"}
-    if kinds.get("video", {}).get("fit", "square") != "square":
-        return {"fit": "it never pads the frames of a video"}
-    return {}
-
-
-def used_layers(export: Export) -> int:
-    """Layers of the vision tower that the model runs."""
-    return len(export.model.vision_encoder.blocks())
-
-
-def vision_config(export: Export) -> Any:
-    """The tower's config with as many layers as are stored, those that the model does not run, too."""
-    stored = [int(m[1]) for name in export.shapes if (m := re.match(r"vision_encoder\.layers\.(\d+)\.", name))]
-    shape = {**export.model.vision_encoder.shape, "num_hidden_layers": max(stored) + 1}
-    if "vision_use_head" in shape:
-        shape["vision_use_head"] = any(name.startswith("vision_encoder.head.") for name in export.shapes)
-    return AutoConfig.for_model(**shape)

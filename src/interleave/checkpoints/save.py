@@ -1,4 +1,4 @@
-"""A trained model into its run's folder.
+"""From a model in memory into its folder: the only place that writes a run's weights.
 
 config.yaml          what was composed, resolved; enough to build the model again
 model.safetensors    all weights, each once
@@ -11,23 +11,28 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from .layout import UNUSED
-from .load import aliases
-from .tensor_files import SINGLES, Shape, write_file
+from ..core.files import replacing
+from .load import WRAPPER, tied_names
+from .native import UNUSED
+from .tensor_files import WEIGHT_FILES, TensorSpec, write_file
 
 
 def save_weights(
     folder: Path, model: nn.Module, state: Mapping[str, Tensor], unused: Mapping[str, Tensor] | None = None
 ) -> None:
-    """``state`` by the model's names; tied weights are written once, under the name of their owner.
+    """Write ``state`` to the ``model.safetensors`` of ``folder``, which takes its name when it is complete.
 
-    unused: tensors of the checkpoint that the model came from and does not read, kept for exports.
+    model: tells which weights are tied; those are written once, under the name of their owner.
+    state: the whole state dict by the model's names, also where the model itself is sharded.
+    unused: tensors of the checkpoint that the model came from and does not read, by native name; kept for exports.
     """
-    owners = {name.replace("_checkpoint_wrapped_module.", "") for name, _ in model.named_parameters()}
-    second = aliases(model)
-    assert owners.isdisjoint(second)
-    kept = {name: tensor.cpu() for name, tensor in state.items() if name not in second}
-    kept |= {UNUSED + name: tensor for name, tensor in (unused or {}).items()}
-    part = folder / (SINGLES[0] + ".part")
-    write_file(part, {n: Shape(tuple(t.shape), t.dtype) for n, t in kept.items()}, iter(kept.items()))
-    part.rename(folder / SINGLES[0])
+    # state dicts leave out what activation checkpointing adds to names
+    owners = {name.replace(WRAPPER, "") for name, _ in model.named_parameters()}
+    tied = tied_names(model)
+    assert owners.isdisjoint(tied)  # else a weight would be written under no name
+    tensors = {name: tensor.cpu() for name, tensor in state.items() if name not in tied}
+    for name, tensor in (unused or {}).items():
+        tensors[UNUSED + name] = tensor
+    specs = {name: TensorSpec(tuple(tensor.shape), tensor.dtype) for name, tensor in tensors.items()}
+    with replacing(folder / WEIGHT_FILES[0]) as part:
+        write_file(part, specs, iter(tensors.items()))

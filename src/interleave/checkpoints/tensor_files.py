@@ -6,9 +6,9 @@ Nothing here holds more than one tensor at a time, except a pickled file, which 
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,100 +16,126 @@ from torch import Tensor
 
 from ..core.errors import InputError
 
-INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SINGLES = ("model.safetensors", "pytorch_model.bin", "mm_projector.bin")
-DTYPES = {
+INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "mm_projector.bin")
+"""Names of the only weight file of a folder, in the order in which they are looked for."""
+DTYPE_LABELS = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
-"""The names that the safetensors format has for them."""
+"""The names that the safetensors format has for types."""
+DTYPES = {label: dtype for dtype, label in DTYPE_LABELS.items()}
 
 
-class Shape(NamedTuple):
+class TensorSpec(NamedTuple):
     """What a file says of a tensor before it is read."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
 
     @property
-    def bytes(self) -> int:
+    def num_bytes(self) -> int:
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
-class Tensors:
-    """The weights of a checkpoint folder: one file or shards with an index, safetensors or pickled.
+class HeaderEntry(TypedDict):
+    """One tensor in the header of a safetensors file; offsets are in bytes, from the end of the header."""
 
-    Raises InputError naming the file, where one is missing, damaged or holds more than tensors.
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+class Tensors:
+    """The weights of a checkpoint folder: one file, or shards with an index; safetensors or pickled.
+
+    folder: where the files lie. Raises InputError naming the file, where one is missing, damaged or holds more than
+    tensors.
+
+    files: the weight files, each with the names that an index promises of it, or None without an index.
+    specs: shape and type of every tensor by its name.
+    file_of: the file of every tensor by its name.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files = _files(folder)
-        self.shapes: dict[str, Shape] = {}
+        self.files = _find_files(folder)
+        self.specs: dict[str, TensorSpec] = {}
         self.file_of: dict[str, Path] = {}
-        for file, wanted in self.files.items():
-            found = _shapes(file)
-            absent = [name for name in wanted or () if name not in found]
+        for file, promised in self.files.items():
+            found = _read_specs(file)
+            absent = [name for name in promised or () if name not in found]
             if absent:
                 raise InputError(f"{file} lacks {absent[0]}, which the index of {folder} says it holds")
-            self.shapes |= found
+            # a name that stands in two shards, which no writer makes, is read from the later one
+            self.specs |= found
             self.file_of |= dict.fromkeys(found, file)
 
-    def of(self, file: Path) -> list[str]:
+    def names_in(self, file: Path) -> list[str]:
         """Names of the tensors of one file."""
         return [name for name, home in self.file_of.items() if home == file]
 
     def read(self, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-        """The named tensors, one after another, mapped from their files."""
+        """The named tensors one after another, mapped from their files; file by file, in the order of ``names``."""
         for file in self.files:
             chosen = [name for name in names if self.file_of[name] == file]
             if chosen:
-                yield from _read(file, chosen)
+                yield from _read_tensors(file, chosen)
 
 
-def _files(folder: Path) -> dict[Path, list[str] | None]:
-    """Files with the names that an index promises of each, or None where there is no index."""
-    for index in INDEXES:
-        path = folder / index
-        if path.is_file():
-            try:
-                homes = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-            except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
-                raise InputError(f"{path} is no index of shards: it has no weight_map") from None
-            shards: dict[Path, list[str]] = {}
-            for name, file in sorted(homes.items(), key=lambda item: str(item[1])):
-                shards.setdefault(folder / Path(file).name, []).append(name)
-            for file, names in shards.items():
-                if not file.is_file():
-                    raise InputError(f"{file} is missing: {index} says it holds {names[0]} and {len(names) - 1} more")
-            return dict(shards)
-    for single in SINGLES:
-        if (folder / single).is_file():
-            return {folder / single: None}
+def _find_files(folder: Path) -> dict[Path, list[str] | None]:
+    """Weight files with the names that an index promises of each, or None where there is no index."""
+    # an index decides where there is one
+    for index_name in INDEX_FILES:
+        if (folder / index_name).is_file():
+            return dict(_read_index(folder / index_name))
+    for file_name in WEIGHT_FILES:
+        if (folder / file_name).is_file():
+            return {folder / file_name: None}
     raise InputError(
-        f"{folder} holds no weights: none of {', '.join((*SINGLES, *INDEXES))} is there; if it is a run whose training "
-        f"did not end, resume it with resume={folder}"
+        f"{folder} holds no weights: none of {', '.join((*WEIGHT_FILES, *INDEX_FILES))} is there; if it is a run whose "
+        f"training did not end, resume it with resume={folder}"
     )
 
 
-def _shapes(file: Path) -> dict[str, Shape]:
-    if file.suffix == ".safetensors":
-        names = {label: dtype for dtype, label in DTYPES.items()}
-        try:
-            with safe_open(file, framework="pt") as opened:
-                slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
-                return {n: Shape(tuple(s.get_shape()), names[s.get_dtype()]) for n, s in slices.items()}
-        except SafetensorError as error:
-            raise InputError(f"{file} cannot be read: {error}") from None
-        except KeyError as error:
-            raise InputError(f"{file} holds numbers of type {error}, which are not supported") from None
-    return {name: Shape(tuple(t.shape), t.dtype) for name, t in _unpickle(file).items()}
+def _read_index(path: Path) -> dict[Path, list[str]]:
+    """Shards in the order of their names, with the names of their tensors. Raises InputError where one is missing."""
+    try:
+        file_names: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+        raise InputError(f"{path} is no index of shards: it has no weight_map") from None
+    shards: dict[Path, list[str]] = {}
+    for name, file_name in sorted(file_names.items(), key=lambda item: str(item[1])):
+        # the name alone: an index cannot point outside of its folder
+        shards.setdefault(path.with_name(Path(file_name).name), []).append(name)
+    for file, names in shards.items():
+        if not file.is_file():
+            raise InputError(f"{file} is missing: {path.name} says it holds {names[0]} and {len(names) - 1} more")
+    return shards
 
 
-def _read(file: Path, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+def _read_specs(file: Path) -> dict[str, TensorSpec]:
+    """Shape and type of every tensor in ``file``. Raises InputError where it cannot be read."""
     if file.suffix != ".safetensors":
-        state = _unpickle(file)
-        yield from ((name, state[name]) for name in names)
+        return {name: TensorSpec(tuple(tensor.shape), tensor.dtype) for name, tensor in _unpickle(file).items()}
+    specs: dict[str, TensorSpec] = {}
+    try:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118, it is no mapping
+                entry = opened.get_slice(name)  # reads the header alone
+                specs[name] = TensorSpec(tuple(entry.get_shape()), DTYPES[entry.get_dtype()])
+    except SafetensorError as error:
+        raise InputError(f"{file} cannot be read: {error}") from None
+    except KeyError as error:
+        raise InputError(f"{file} holds numbers of type {error}, which are not supported") from None
+    return specs
+
+
+def _read_tensors(file: Path, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    if file.suffix != ".safetensors":
+        state = _unpickle(file)  # mapped, so that only what is used is read
+        for name in names:
+            yield name, state[name]
         return
     with safe_open(file, framework="pt") as opened:
         for name in names:
@@ -117,50 +143,65 @@ def _read(file: Path, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
 
 
 def _unpickle(file: Path) -> dict[str, Tensor]:
-    """Tensors of a pickled file, which is never allowed to run code."""
+    """The tensors of a pickled file, which is never allowed to run code. Raises InputError."""
     try:
-        state: Any = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        # the older format, which is no zip file, cannot be mapped
+        state: object = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
-        found = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "WeightsUnpickler" in line]
-        reason = found[-1] if found else str(error).splitlines()[0]
-        raise InputError(f"{file} holds more than tensors and was not opened: {reason}; ask for safetensors") from None
+        raise InputError(
+            f"{file} holds more than tensors and was not opened: {_forbidden_object(error)}; ask for safetensors"
+        ) from None
     except (RuntimeError, EOFError, OSError) as error:
         raise InputError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise InputError(f"{file} holds no tensors by name")
     return {str(name): tensor for name, tensor in state.items()}
 
 
-def write_file(path: Path, shapes: Mapping[str, Shape], tensors: Iterator[tuple[str, Tensor]]) -> None:
-    """A safetensors file, written while its tensors are read; ``tensors`` come in the order of ``shapes``.
+def _forbidden_object(error: pickle.UnpicklingError) -> str:
+    """The line of torch's long message that names what a pickled file holds beside tensors."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    naming = [line for line in lines if "GLOBAL" in line or "WeightsUnpickler" in line]
+    return naming[-1] if naming else str(error).splitlines()[0]
 
-    The safetensors package wants all tensors of a file at once. The format: the length of a JSON header as 8 bytes,
-    the header with type, shape and offsets of every tensor, the numbers.
+
+def write_file(path: Path, specs: Mapping[str, TensorSpec], tensors: Iterable[tuple[str, Tensor]]) -> None:
+    """Write a safetensors file while its tensors are read; the safetensors package wants all of a file at once.
+
+    specs: what the file will hold, by name. tensors: (name, tensor) pairs in the order of ``specs``.
+
+    The format: the length of a JSON header as 8 bytes, the header with type, shape and offsets of every tensor, padded
+    with spaces to a multiple of 8 bytes, then the numbers.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    offset = 0
-    for name, shape in shapes.items():
-        header[name] = {
-            "dtype": DTYPES[shape.dtype],
-            "shape": shape.shape,
-            "data_offsets": [offset, offset + shape.bytes],
-        }
-        offset += shape.bytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    header = _header(specs)
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for (name, shape), (given, tensor) in zip(shapes.items(), tensors, strict=True):
-            assert name == given
-            assert shape == Shape(tuple(tensor.shape), tensor.dtype), f"{name}: {shape} was promised"
-            if tensor.numel():
-                numbers: Any = tensor.contiguous().view(-1).view(torch.uint8).numpy()
-                file.write(memoryview(numbers))
+        file.write(len(header).to_bytes(8, "little") + header)
+        for (name, spec), (given_name, tensor) in zip(specs.items(), tensors, strict=True):
+            assert name == given_name
+            assert spec == TensorSpec(tuple(tensor.shape), tensor.dtype), f"{name}: {spec} was promised"
+            if tensor.numel():  # an empty array has no memory to view
+                numbers = tensor.contiguous().view(-1).view(torch.uint8).numpy()  # (bytes,) uint8
+                file.write(numbers.data)
 
 
-def write_index(folder: Path, files: Mapping[str, Mapping[str, Shape]]) -> None:
-    """The index that says which shard holds what."""
-    homes = {name: file for file, shapes in files.items() for name in shapes}
-    size = sum(shape.bytes for shapes in files.values() for shape in shapes.values())
-    content = {"metadata": {"total_size": size}, "weight_map": homes}
-    (folder / INDEXES[0]).write_text(json.dumps(content, indent=1), encoding="utf-8")
+def _header(specs: Mapping[str, TensorSpec]) -> bytes:
+    entries: dict[str, HeaderEntry | dict[str, str]] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, spec in specs.items():
+        end = offset + spec.num_bytes  # tensors stand one behind another without a gap
+        entries[name] = {"dtype": DTYPE_LABELS[spec.dtype], "shape": spec.shape, "data_offsets": (offset, end)}
+        offset = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def write_index(folder: Path, files: Mapping[str, Mapping[str, TensorSpec]]) -> None:
+    """Write the index that says which shard holds what. files: name of each shard -> its tensors."""
+    file_of: dict[str, str] = {}
+    total_size = 0  # bytes of all tensors, without headers
+    for file_name, specs in files.items():
+        for name, spec in specs.items():
+            file_of[name] = file_name
+            total_size += spec.num_bytes
+    content = {"metadata": {"total_size": total_size}, "weight_map": file_of}
+    (folder / INDEX_FILES[0]).write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,2 +1,2 @@
-"""The nouns of the pipeline, the errors that a user sees, option checks, atomic files and collectives. Imports nothing
-of ours."""
+"""What everything else speaks of: the nouns of the pipeline, the errors that a user sees, checked options, files that
+are written whole, and collectives. Imports no other folder of the package."""

@@ -1,57 +1,68 @@
-"""What several processes do together: the only place that calls torch.distributed by itself."""
+"""What several processes do together: the only place that calls torch.distributed by itself.
+
+Every function works without a process group, too, as one rank of one.
+"""
 
 import os
 from datetime import timedelta
-from typing import Any
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-PATIENCE = timedelta(days=30)
-"""How long ranks wait for the slowest: they meet only when all items of an evaluation are asked."""
+T = TypeVar("T")
+
+COLLECTIVE_TIMEOUT = timedelta(days=30)
+"""How long ranks wait for the slowest one. The ranks of an evaluation meet only once all of its items are asked, which
+may take days; torch's default of 30 minutes would end the run."""
 
 
 def init_process_group() -> None:
-    """Join the other processes that torchrun has started, if it has. Each has a GPU of its own."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    """Join the other processes where torchrun started several, and select the GPU that torchrun gave this one.
+
+    Does nothing for a single process and where a process group exists already.
+    """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if several and not dist.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("gloo", timeout=PATIENCE)
+        # gloo: what an evaluation exchanges lies on the CPU
+        dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
 
 
 def destroy_process_group() -> None:
-    """Undo ``init_process_group``; without a process group it does nothing."""
+    """Leave the process group that ``init_process_group`` joined; does nothing without one."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def global_rank() -> int:
-    """The number of this process among all; 0 without a process group."""
+    """The number of this process among all processes of all nodes, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes there are; 1 without a process group."""
+    """How many processes there are on all nodes together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def barrier() -> None:
-    """Wait until every rank is here."""
+    """Wait until every rank has called this."""
     if dist.is_initialized():
         dist.barrier()
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:
-    """The sum over all ranks, as a new tensor of the same shape."""
+    """The sum of ``value`` over all ranks, of the same shape, on every rank. The argument itself is not changed."""
     if dist.is_initialized():
-        value = value.clone()
+        value = value.clone()  # all_reduce writes in place
         dist.all_reduce(value)
     return value
 
 
-def all_gather(value: Any) -> list[Any]:
-    """Every rank's value, in rank order, on every rank; the value must be picklable."""
+def all_gather(value: T) -> list[T]:
+    """The ``value`` of each rank, in rank order, on every rank. It must be picklable."""
     values = [value] * world_size()
     if dist.is_initialized():
         dist.all_gather_object(values, value)

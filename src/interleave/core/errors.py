@@ -1,26 +1,40 @@
-"""The two kinds of error that a user sees, and the words for a name that is unknown."""
+"""The two kinds of error that a user sees, and the second half of an error about an unknown name."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """What a user can mend: one line that names the thing, the numbers and the way out."""
+    """A mistake that the user can mend. The message is one line that names the thing, the numbers and the way out.
+
+    The command line prints that line without a traceback.
+    """
 
 
 class BadSample(InputError):
-    """One sample that cannot be used. Training leaves it out, names it and counts it by ``reason``."""
+    """One sample cannot be used. Training leaves it out and the rest goes on.
+
+    reason: a few words that are the same for all samples with this fault; the ledger counts by them.
+    message: one line about this sample.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
-        self.reason, self.message = reason, message
+        self.reason = reason
+        self.message = message
 
     def __reduce__(self) -> tuple[type["BadSample"], tuple[str, str]]:
+        """Loader workers send it to the main process by pickle, which would otherwise call it with the message
+        alone."""
         return type(self), (self.reason, self.message)
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """The second half of an error about a name: near matches, then all that is known."""
-    close = difflib.get_close_matches(name, list(known), n=3)
+    """The second half of an error about an unknown ``name``: near matches if there are any, then all ``known`` names.
+
+    ``hint("siglp", ["clip", "siglip"])`` is ``"; did you mean 'siglip'? Known: clip, siglip"``.
+    """
+    known = list(known)  # it may be an iterator, and is read twice
+    close = difflib.get_close_matches(name, known, n=3)
     guess = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
     return f"{guess} Known: {', '.join(sorted(known)) or 'none (are the plugins loaded?)'}"

@@ -1,21 +1,31 @@
-"""Files and folders that take their name when they are complete: the only place that writes beside and renames."""
+"""Files and folders that take their name when they are complete: the only place that writes beside and renames.
+
+Whoever is interrupted leaves a hidden ``.NAME.part`` behind, never half a file under the name that others read.
+"""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
+
+JSONObject = Mapping[str, Any]
+"""An object of a JSON file: whatever JSON can hold, until its fields are looked at."""
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """A path to write a file or a folder to, which becomes ``target`` when all went well."""
+    """A path to write a file or a folder to. It is renamed to ``target`` at the end, in place of what stood there.
+
+    Where the block raises, ``target`` stays as it was. Missing parent folders are made.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    _remove(part)
+    _remove(part)  # of a run that was interrupted
     yield part
-    if target.is_dir():  # a folder is no place to rename to
+    if target.is_dir():  # the system renames over a file, but not over a folder: move the old one away first
         old = target.with_name(f".{target.name}.old")
         _remove(old)
         target.rename(old)
@@ -26,14 +36,17 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def beside(folder: Path) -> Iterator[Path]:
-    """A folder to write into that becomes ``folder`` when all went well, and vanishes where it did not."""
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into. It is renamed to ``folder`` at the end, and removed where the block raises.
+
+    Raises InputError where ``folder`` exists and is not empty.
+    """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(
             f"{folder} exists and is not empty; nothing is written over it: give another name or remove it"
         )
     part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was interrupted
     part.mkdir(parents=True)
     try:
         yield part

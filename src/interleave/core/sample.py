@@ -1,14 +1,23 @@
-"""Record -> Sample: conversations, and the only place that knows the JSON form of LLaVA and M4-Instruct."""
+"""The nouns of the pipeline before there are tensors: a sample is a conversation of messages, each text and media."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+Record = Mapping[str, object]
+"""What a data set or a task holds, as plain values: a line of JSON, a row of a table."""
+
 Role = Literal["system", "user", "assistant"]
+"""Who says a message."""
 
 
 class Note(NamedTuple):
-    """What was done to a sample that is used, but not as the data has it. action: ``repaired`` or ``shortened``."""
+    """What was done to a sample that is used, but not as the data has it; the ledger lists it.
+
+    reason: a few words that are the same for all samples treated like this; the ledger counts by them.
+    message: one line about this sample.
+    action: ``repaired`` or ``shortened``.
+    """
 
     reason: str
     message: str
@@ -17,10 +26,14 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Media:
-    """A segment that is no text. ``kind`` is the name of the modality adapter that understands ``data``."""
+    """A piece of a message that is no text.
+
+    kind: name of the modality that understands ``data``, such as ``image`` or ``video``.
+    data: whatever that modality's ``prepare`` takes, such as a path, a file's bytes, or a list of paths.
+    """
 
     kind: str
-    data: Any
+    data: Any  # object would make every adapter and task narrow what its own data set has put there
 
 
 @dataclass(frozen=True)
@@ -33,23 +46,28 @@ class Message:
 
 @dataclass(frozen=True)
 class Sample:
-    """One conversation of interleaved segments, before any tensor exists."""
+    """One conversation of text and media.
+
+    messages: in the order in which they are said.
+    id: how the data calls it; empty where it has no name.
+    source: the data set that it comes from, as the record says; empty where it does not.
+    notes: what was repaired in it.
+    """
 
     messages: Sequence[Message]
     id: str = ""
     source: str = ""
     notes: Sequence[Note] = ()
-    """What was repaired."""
 
     @property
     def name(self) -> str:
-        """How errors call it."""
+        """What errors call it: ``source/id``, or what of these is known."""
         return "/".join(part for part in (self.source, self.id) if part) or "the sample"
 
 
 @dataclass(frozen=True)
 class Preference:
-    """A conversation with two last replies, of which the first was preferred."""
+    """Two samples that differ only in the last reply; people preferred that of ``chosen``."""
 
     chosen: Sample
     rejected: Sample

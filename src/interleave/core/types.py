@@ -1,8 +1,12 @@
-"""The nouns of the pipeline that hold tensors, in the order data meets them: Visual -> Example -> Batch."""
+"""The nouns of the pipeline that hold tensors, in the order in which data meets them: Visual -> Example -> Batch.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+Shapes: B rows of T tokens, V views of S x S pixels, n features.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,17 +14,21 @@ from torch import Tensor
 from .sample import Note
 
 IGNORE = -100
+"""The label of a token that nothing is learned from; cross_entropy leaves out this index by default."""
+
 NEWLINE = "<newline>"
-"""The learned separator, in an adapter's layout. ``ChatTokenizer.newline_id`` stands for it in ids, and ``embed`` knows
-it."""
+"""The learned separator, where an adapter puts it into a layout. The tokenizer writes it as ``newline_id`` into
+``input_ids``, and the language model's ``embed`` puts its ``newline`` parameter there."""
 
 
 @dataclass(frozen=True)
 class VisionSpec:
-    """What a modality adapter must know of the vision side: no weights, so it travels to loader workers.
+    """What a modality adapter must know of the vision side. It holds no weights, so it travels to loader workers.
 
-    size: the side S of a view in pixels. grid: tokens a side after the projector, row by row. prefix: tokens before
-    them, such as a class token. mean, std: of the three channels, for pixels in 0..1.
+    size: the side S of a view, in pixels.
+    grid: features a side of a view after the projector, row by row.
+    mean, std: of the red, green and blue channel, for pixels in 0..1.
+    prefix: features of a view before those of its grid, such as one for a class token.
     """
 
     size: int
@@ -31,38 +39,45 @@ class VisionSpec:
 
     @property
     def tokens(self) -> int:
-        """Of a whole view."""
-        return self.prefix + self.grid**2
+        """Features of a whole view."""
+        return self.prefix + self.grid**2  # such as 1 + 24 * 24 with a class token
 
 
 @dataclass(frozen=True)
 class Visual:
     """A piece of media ready for the model.
 
-    pixel_values: (V, 3, S, S) uint8 -- V views: one for an image, frames of a video, tiles of a big picture.
+    kind: name of the modality that made it and will merge its features.
+    pixel_values: (V, 3, S, S) uint8: one view for an image, V for the frames of a video or the tiles of a big picture.
     layout: what stands for it in the text, in order: a string is text, a number is that many features.
-    meta: what ``merge`` needs to know, as plain numbers and strings.
+    meta: what the adapter's ``merge`` needs to know, as plain numbers, strings and lists of these.
     """
 
     kind: str
-    pixel_values: Tensor
+    pixel_values: Tensor  # (V, 3, S, S)
     layout: Sequence[str | int]
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Example:
-    """A rendered sample.
+    """A rendered sample, or a preferred and a rejected one after the other (``collate.join_pair``).
 
-    input_ids, labels: (T,) long. visual_positions: (n,) where in input_ids features will stand. visuals: in that order.
-    documents: lengths of the documents one after another, where it is a preferred reply and a rejected one.
-    reference: log-probabilities of both under the model that training began with. spans: [start, end) of what stands
-    for each visual, with its titles and newlines. answers: where each thing that the assistant says begins.
+    input_ids: (T,) long.
+    labels: (T,) long, equal to ``input_ids`` where a token is learned and IGNORE elsewhere; not shifted.
+    visual_positions: (n,) long, where in ``input_ids`` the features of the visuals will stand.
+    visuals: in the order in which their features stand.
+    name: what errors call it.
+    documents: the lengths of both replies' documents where it is a preference; empty else.
+    reference: log-probabilities of the preferred and the rejected reply under the model that training began with.
+    spans: for each visual [start, end) of all tokens that stand for it, with its titles and newlines.
+    answers: where each message of the assistant begins.
+    notes: what was repaired or shortened.
     """
 
-    input_ids: Tensor
-    labels: Tensor
-    visual_positions: Tensor
+    input_ids: Tensor  # (T,)
+    labels: Tensor  # (T,)
+    visual_positions: Tensor  # (n,)
     visuals: Sequence[Visual]
     name: str = ""
     documents: tuple[int, ...] = ()
@@ -73,46 +88,63 @@ class Example:
 
     @property
     def views(self) -> int:
-        return sum(len(v.pixel_values) for v in self.visuals)
+        """The number of views of all visuals together."""
+        return sum(len(visual.pixel_values) for visual in self.visuals)
 
 
-class Shown(NamedTuple):
-    """What is left of a Visual once its pixels have joined the batch."""
+class BatchVisual(NamedTuple):
+    """What a batch keeps of a Visual whose pixels have joined ``Batch.pixel_values``.
+
+    kind, meta: as in Visual.
+    views: how many rows of ``pixel_values`` are its own.
+    """
 
     kind: str
     views: int
-    meta: Mapping[str, Any]
+    meta: Mapping[str, object]
 
 
 @dataclass  # not frozen: Lightning converts a batch to half precision field by field
 class Batch:
     """Examples packed end to end into rows.
 
-    input_ids, labels, position_ids, document_ids: (B, T). ``document_ids`` is 0 on padding, else counts examples in the
-    row. visual_positions: (n,) indices into the flattened (B * T) row-major tokens. pixel_values: (sum of V, 3, S, S)
-    uint8, in the order of ``visual_positions``. At least one view, a blank if need be: every rank must run the vision
-    tower, or FSDP's collectives would not meet. pairs: (P, 2) row and document of each preferred reply; the rejected
-    one is the document after it. reference: of both, as numbers that no precision of a run touches. cursor: where the
-    loader stands once this batch is used up; it goes into the checkpoint.
+    input_ids: (B, T) long.
+    labels: (B, T) long, IGNORE where nothing is learned; not shifted.
+    position_ids: (B, T) long, from 0 in each document.
+    document_ids: (B, T) long, 0 on padding, else the number of the document in its row, from 1.
+    visual_positions: (n,) long, indices into the flattened (B * T) tokens, row by row.
+    pixel_values: (V, 3, S, S) uint8, the views of all visuals in the order of ``visual_positions``. At least one view,
+        a blank one if need be: every rank must run the vision encoder, or FSDP's collectives would not meet.
+    visuals: whose views they are, in the same order; a blank view is nobody's.
+    pairs: (P, 2) long, row and document of each preferred reply; the rejected reply is the document after it.
+    reference: for each pair the log-probabilities of both replies under the model that training began with. Plain
+        numbers, so that no conversion to half precision rounds them.
+    cursor: where the loader stands once this batch is used up; it goes into the checkpoint.
     """
 
-    input_ids: Tensor
-    labels: Tensor
-    position_ids: Tensor
-    document_ids: Tensor
-    visual_positions: Tensor
-    pixel_values: Tensor
-    shown: tuple[Shown, ...]
-    pairs: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))
+    input_ids: Tensor  # (B, T)
+    labels: Tensor  # (B, T)
+    position_ids: Tensor  # (B, T)
+    document_ids: Tensor  # (B, T)
+    visual_positions: Tensor  # (n,)
+    pixel_values: Tensor  # (V, 3, S, S)
+    visuals: tuple[BatchVisual, ...]
+    pairs: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))  # (P, 2)
     reference: tuple[tuple[float, float], ...] = ()
-    cursor: Mapping[str, Any] = field(default_factory=dict)
+    cursor: Mapping[str, object] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The same batch with all tensors on ``device``."""
+        return self._map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> "Batch":
-        return self._each(torch.Tensor.pin_memory)
+        """The same batch in page-locked memory, from which copies to a GPU can overlap with its work."""
+        return self._map_tensors(torch.Tensor.pin_memory)
 
-    def _each(self, change: Any) -> "Batch":
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: change(v) for k, v in tensors.items() if isinstance(v, Tensor)})
+    def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed = copy.copy(self)  # shallow: what is no tensor is shared
+        for batch_field in fields(self):
+            value = getattr(self, batch_field.name)
+            if isinstance(value, Tensor):
+                setattr(changed, batch_field.name, change(value))
+        return changed

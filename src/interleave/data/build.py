@@ -1,43 +1,56 @@
-"""Config -> data: the only place that reads the ``data`` and ``dataset`` nodes."""
+"""From a config to data: the only place that reads the ``data`` and ``dataset`` nodes."""
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..core.options import check
+from ..core.options import check_option
 from ..interfaces.registry import datasets
 from ..model.assembly import Assembly, Config
-from ..processing.over_length import Room
+from ..processing.over_length import ExampleLimits
+from .budget import Budget
 from .datamodule import InterleavedData
-from .example_source import Own, Rendering, Source, flattened
+from .example_source import ExampleSource, Rendering, SourceOptions, flattened
 from .ledger import Ledger, read_quarantine
-from .packed_loader import Budget
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-def build_source(config: Config, assembly: Assembly) -> Source:
-    """The chosen data sets, with all that ``data`` says of how their samples are rendered."""
-    built = flattened({name: datasets.build(node) for name, node in config["dataset"].items()})
+def build_source(config: Config, assembly: Assembly) -> ExampleSource:
+    """The data sets that ``dataset`` chooses, with all that ``data`` says of how their samples are rendered.
+
+    Raises InputError for an option that is unknown, missing or of another type.
+    """
+    # a collection becomes its parts, which the mixture draws from one by one
+    parts = flattened({name: datasets.build(node) for name, node in config["dataset"].items()})
     data = config["data"]
-    rendering = check("data", _of(data, Rendering), Rendering)
-    room = check("data", _of(data, Room), Room)
-    own = {name: check(f"data.sources.{name}", node, Own) for name, node in (data["sources"] or {}).items()}
+    rendering = check_option("data", _options_of(data, Rendering), Rendering)
+    limits = check_option("data", _options_of(data, ExampleLimits), ExampleLimits)
+    own: dict[str, SourceOptions] = {}  # by source; the source checks that there is one of each name
+    for name, node in (data["sources"] or {}).items():
+        own[name] = check_option(f"data.sources.{name}", node, SourceOptions)
     quarantine = read_quarantine(data["quarantine"]) if data.get("quarantine") else {}
     chat = assembly.model.llm.tokenizer
-    return Source(built, assembly.adapters, chat, assembly.vision, rendering, room, own, quarantine)
+    return ExampleSource(parts, assembly.adapters, chat, assembly.vision, rendering, limits, own, quarantine)
 
 
 def build_data(config: Config, assembly: Assembly, ledger: Ledger | None = None) -> InterleavedData:
-    """Loaders over the chosen data sets; their ledger lies in the run's folder unless another is given."""
+    """Training and validation batches of the chosen data sets. Raises InputError as ``build_source`` does.
+
+    ledger: where bad samples are written down; by default ``ledger.jsonl`` in the run's folder.
+    """
     data = config["data"]
-    num_workers, cache = check("data.num_workers", data["num_workers"], int), check("data.cache", data["cache"], bool)
-    budget = check("data", _of(data, Budget), Budget)
-    ledger = ledger or Ledger(
-        Path(config["run"]) / "ledger.jsonl", check("data.max_bad", data["max_bad"], float | None)
-    )
+    num_workers = check_option("data.num_workers", data["num_workers"], int)
+    cache = check_option("data.cache", data["cache"], bool)
+    budget = check_option("data", _options_of(data, Budget), Budget)
+    if not ledger:
+        max_bad = check_option("data.max_bad", data["max_bad"], float | None)
+        ledger = Ledger(Path(config["run"]) / "ledger.jsonl", max_bad)
     return InterleavedData(build_source(config, assembly), budget, config["seed"], num_workers, cache, ledger)
 
 
-def _of(node: Config, cls: type[Any]) -> dict[str, Any]:
-    """What of ``node`` is a field of a data class."""
-    names = {field.name for field in fields(cls)}
+def _options_of(node: Config, options: "type[DataclassInstance]") -> dict[str, object]:
+    """The entries of a config node that are fields of a data class; several classes share the node ``data``."""
+    names = {field.name for field in fields(options)}
     return {key: value for key, value in node.items() if key in names}

@@ -1,54 +1,87 @@
 """Loaders in Lightning's shape: what they hand to a step, and what of them goes into a checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import chain
+from typing import Any, TypedDict
 
 import torch
 from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from torch import Tensor
 
 from ..core.collectives import all_gather, all_reduce_sum, global_rank, world_size
 from ..core.errors import InputError
 from ..core.types import Batch
-from .example_source import Source
-from .ledger import ACTIONS, Ledger
-from .mixture import regroup
-from .packed_loader import Budget, PackedLoader
+from .budget import NO_LOAD, Budget, Load
+from .cursor import Cursor, as_cursor
+from .example_source import ExampleSource
+from .ledger import OUTCOMES, Ledger, SavedEntry
+from .mixture import Signature, regroup
+from .packed_loader import PackedLoader
+
+
+class Generators(TypedDict):
+    """States of torch's random generators, which dropout draws from; ``cuda`` is None on a rank without a GPU."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+
+
+class RankState(TypedDict):
+    """What a checkpoint keeps of one rank.
+
+    cursor: where its loader stands.
+    ledger: the entries of its ledger up to there.
+    generators: its random numbers.
+    """
+
+    cursor: Cursor
+    ledger: list[SavedEntry]
+    generators: Generators
 
 
 class InterleavedData(LightningDataModule):
-    """Training batches, and validation batches where a data set holds samples back."""
+    """Training batches, and validation batches where a data set holds samples back.
+
+    train: the loader of training.
+    held: the loader of validation, or None.
+    """
 
     def __init__(
         self,
-        source: Source,
+        source: ExampleSource,
         budget: Budget,
         seed: int = 0,
         num_workers: int = 0,
         cache: bool = False,
         ledger: Ledger | None = None,
     ) -> None:
+        """The arguments are those of ``PackedLoader``; workers and ledger are for training only."""
         super().__init__()
         self.train = PackedLoader(source, budget, seed, num_workers, cache, ledger)
         held = source.validation()
         # one batch after another, as they come: nothing is gained by choosing from many
         self.held = PackedLoader(held, replace(budget, lookahead=1.5), None, 0, cache) if held else None
-        self._generators: Mapping[str, Any] | None = None
+        self._generators: Generators | None = None  # of a checkpoint, until the first step
 
     def loaders(self) -> list[PackedLoader]:
-        """Of training, and of validation where there is one."""
-        return [loader for loader in (self.train, self.held) if loader]
+        """The loader of training, and that of validation where there is one."""
+        return [self.train, self.held] if self.held else [self.train]
 
     def train_dataloader(self) -> PackedLoader:
         return self.train
 
-    def val_dataloader(self) -> PackedLoader | list[Any]:
+    def val_dataloader(self) -> PackedLoader | list[PackedLoader]:
+        """An empty list where there is no validation, as Lightning wants it."""
         return self.held or []
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Lightning fetches ahead; what is transferred is what a step is about to use up."""
+        """Note where the loader stands, and restore random numbers before the first step of a resumed run.
+
+        Lightning fetches batches ahead; what is transferred is what a step is about to use up.
+        """
         if self.trainer is not None and self.trainer.training:
-            self.train.cursor = batch.cursor
+            self.train.cursor = as_cursor(batch.cursor)
             if self._generators:  # only now, since starting up draws numbers, too
                 torch.set_rng_state(self._generators["cpu"])
                 if self._generators["cuda"] is not None and torch.cuda.is_available():
@@ -56,82 +89,117 @@ class InterleavedData(LightningDataModule):
                 self._generators = None
         return batch
 
-    def state_dict(self) -> dict[str, Any]:
-        """Of every rank: where it stands, what its ledger holds up to there, and its random numbers."""
-        cursor = dict(self.train.cursor)
+    def state_dict(self) -> dict[str, object]:
+        """For a checkpoint: the mixture's signature, and each rank's ``RankState`` in rank order. A collective."""
+        cursor = self.train.cursor
         cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-        mine = {
-            "cursor": cursor,
+        mine: RankState = {
+            "cursor": as_cursor(cursor),
             "ledger": self.train.ledger.state(cursor["ledger"]),
             "generators": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
         return {"mixture": self.train.mixture.signature(), "ranks": all_gather(mine)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """With as many ranks as before, each goes on exactly where it was. With another number they share out what is
+        """Go on from a checkpoint. A collective.
+
+        With as many ranks as before, each goes on exactly where it was. With another number they share out what is
         left: no sample is read twice and none is lost, in another order. Raises InputError where the data has changed.
         """
-        self._same_mixture(state_dict["mixture"])
-        ranks, rank, world = state_dict["ranks"], global_rank(), world_size()
-        entries = [entry for r in ranks for entry in r["ledger"]]
-        if len(ranks) == world:
-            mine = ranks[rank]
-            self.train.cursor, self._generators = mine["cursor"], mine["generators"]
+        self._check_same_mixture(state_dict["mixture"])
+        ranks: list[RankState] = state_dict["ranks"]
+        if len(ranks) == world_size():
+            mine = ranks[global_rank()]
+            self.train.cursor = mine["cursor"]
+            self._generators = mine["generators"]  # used in on_after_batch_transfer
             self.train.ledger.restore(mine["ledger"])
         else:
-            start, left = regroup(self.train.mixture, [r["cursor"] for r in ranks])
-            self.train.ledger.restore(entries if rank == 0 else [])
-            seen = tuple(sum(r["cursor"]["seen"][i] for r in ranks) for i in (0, 1))
-            read = sum(r["cursor"]["read"] for r in ranks) if rank == 0 else 0
-            known = {"ledger": len(self.train.ledger.entries), "read": read}
-            self.train.cursor = {"next": start, "ahead": {}, "waiting": left[rank::world], "seen": seen, **known}
-        if rank == 0:
-            self._merged([r["ledger"] for r in ranks]).rewrite()
-        all_gather(None)  # nobody appends to the file before it is begun anew
+            self._share_out(ranks)
+        if global_rank() == 0:
+            self._merged([state["ledger"] for state in ranks]).rewrite()
+        all_gather(None)  # a barrier: nobody appends to the file before it is begun anew
 
     def ledger(self) -> Ledger:
-        """What all ranks found, each sample once for each reason; a collective."""
+        """One ledger of what all ranks found, each sample once for each reason. A collective."""
         mine = self.train.ledger
-        parts = all_gather((mine.state(len(mine.entries)), mine.read))
-        whole = self._merged([entries for entries, _ in parts])
-        whole.read = sum(read for _, read in parts)
+        parts: list[tuple[list[SavedEntry], int]] = all_gather((mine.state(len(mine.entries)), mine.read))
+        ranks: list[list[SavedEntry]] = []
+        read = 0
+        for entries, count in parts:
+            ranks.append(entries)
+            read += count
+        whole = self._merged(ranks)
+        whole.read = read
         return whole
 
-    def _merged(self, ranks: Sequence[Sequence[Mapping[str, Any]]]) -> Ledger:
+    def _share_out(self, ranks: Sequence[RankState]) -> None:
+        """Begin behind the last place that any rank had reached, and share out the unused ones before it.
+
+        Rank 0 takes over the ledgers and the count of what was read, so that sums over ranks stay right.
+        """
+        rank, world = global_rank(), world_size()
+        start, left = regroup(self.train.mixture, [state["cursor"] for state in ranks])
+        seen, read = NO_LOAD, 0
+        entries: list[SavedEntry] = []
+        for state in ranks:
+            seen = seen + Load(*state["cursor"]["seen"])
+            if rank == 0:
+                read += state["cursor"]["read"]
+                entries += state["ledger"]
+        self.train.ledger.restore(entries)
+        self.train.cursor = {
+            "next": start,
+            "ahead": {},
+            "waiting": left[rank::world],  # the packer gets these first
+            "seen": seen.as_tuple(),
+            "ledger": len(self.train.ledger.entries),
+            "read": read,
+        }
+
+    def _merged(self, ranks: Sequence[Sequence[SavedEntry]]) -> Ledger:
+        """A ledger at this run's path with the entries of all ranks, each once."""
         whole = Ledger(self.train.ledger.path, self.train.ledger.max_bad)
-        whole.restore([entry for entries in ranks for entry in entries])
+        whole.restore(list(chain.from_iterable(ranks)))
         return whole
 
-    def _same_mixture(self, saved: Mapping[str, Any]) -> None:
+    def _check_same_mixture(self, saved: Signature) -> None:
+        """Raises InputError where the seed, a source's size or its draws an epoch are not those of the checkpoint."""
         now = self.train.mixture.signature()
         if saved["seed"] != now["seed"]:
             raise InputError(f"the checkpoint was trained with seed={saved['seed']}; resume with it, not {now['seed']}")
         for name in {**saved["sources"], **now["sources"]}:
             before, after = saved["sources"].get(name), now["sources"].get(name)
             if before != after:
-                told = [f"{c[0]} samples, {c[1]} an epoch" if c else "absent" for c in (before, after)]
                 raise InputError(
-                    f"source {name} has changed since the checkpoint: {told[0]} then, {told[1]} now; "
+                    f"source {name} has changed since the checkpoint: {_counts(before)} then, {_counts(after)} now; "
                     "resume with the same data, or begin a new run with init=..."
                 )
 
 
+def _counts(source: Sequence[int] | None) -> str:
+    """A source of a signature in words; None is one that it does not have."""
+    return f"{source[0]} samples, {source[1]} an epoch" if source else "absent"
+
+
 class DataTotals(Callback):
-    """Logs what the ledgers of all ranks hold, and how much of a batch is real.
+    """Logs what the ledgers of all ranks hold, and how much of a batch is real tokens, after each step.
 
     What several ranks met counts for each of them. Raises InputError where all ranks together lost more than
     ``max_bad``, each sample counted once.
     """
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         data: InterleavedData = trainer.datamodule  # type: ignore[attr-defined]
         ledger = data.train.ledger
-        real = float((batch.document_ids > 0).float().mean())
-        mine = [*(ledger.counts[name] for name in ACTIONS), ledger.read, real, len(batch.pixel_values), 1]
-        *counts, read, real, views, ranks = all_reduce_sum(torch.tensor(mine, device=pl_module.device)).tolist()
-        pl_module.log_dict({f"data/{name}": count for name, count in zip(ACTIONS, counts, strict=True)})
+        real = float((batch.document_ids > 0).float().mean())  # the share of tokens that are no padding
+        mine = [*(ledger.counts[name] for name in OUTCOMES), ledger.read, real, len(batch.pixel_values), 1]
+        totals = all_reduce_sum(torch.tensor(mine, device=pl_module.device))  # (outcomes + 4,)
+        # in the order of ``mine``; real and views are divided by the number of ranks below
+        *counts, read, real, views, ranks = totals.tolist()
+        pl_module.log_dict({f"data/{name}": count for name, count in zip(OUTCOMES, counts, strict=True)})
         pl_module.log_dict({"data/real_tokens": real / ranks, "data/views": views / ranks})
-        if ledger.over(int(counts[0]), int(read)):  # the same on every rank
-            data.ledger().hold()
+        # sums are the same on every rank, so either all of them go on to gather their ledgers, or none
+        if ledger.exceeds_limit(int(counts[0]), int(read)):
+            data.ledger().check_limit()

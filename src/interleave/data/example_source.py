@@ -1,4 +1,4 @@
-"""Data sets -> Examples: what a loader worker does with a number."""
+"""Data sets to Examples: what a loader worker does with the name of a source and the number of a sample."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -9,17 +9,23 @@ from ..core.sample import Preference, Sample
 from ..core.types import Example, VisionSpec
 from ..interfaces.dataset import Dataset
 from ..interfaces.model_parts import ChatTokenizer, ModalityAdapter
-from ..processing.collate import pair
-from ..processing.over_length import Room, fitted
-from ..processing.placement import Placement, placed
+from ..processing.collate import join_pair
+from ..processing.over_length import ExampleLimits, render_to_fit
+from ..processing.placement import Placement, place_visuals
 from ..processing.render import Labels, render
 from .mixture import Supply
+
+QUARANTINED = "quarantined"
+"""Reason of samples that are left out because an earlier run found them to be bad."""
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """labels: what is learned. placement: where visuals stand, and ``front`` the share of samples that are ``mixed``
-    in with all of them in front.
+    """How samples are rendered, for all sources. The fields are options of the config node ``data``.
+
+    labels: which tokens are learned.
+    placement: where a message shows its visuals.
+    front: with ``placement`` ``mixed``, the share of samples that have them in front, from 0 to 1.
     """
 
     labels: Labels = "assistant"
@@ -28,8 +34,12 @@ class Rendering:
 
 
 @dataclass(frozen=True)
-class Own:
-    """What one source has of its own: its weight in the mixture, and where its visuals stand. None as for all."""
+class SourceOptions:
+    """Options of a single source, of the config node ``data.sources``. None means: as for all others.
+
+    weight: how often an epoch reads each of its samples, on average; by default the data set's own.
+    placement, front: as in ``Rendering``.
+    """
 
     weight: float | None = None
     placement: Placement | None = None
@@ -37,11 +47,18 @@ class Own:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Everything that turns a number into an Example, in a loader worker: data sets, adapters without weights, chat.
+class ExampleSource:
+    """Everything that turns a number into an Example. It is copied to loader workers, so it holds no weights.
 
-    room: what an example may take; None where nothing is too large. own: settings of single sources, by name.
-    quarantine: (source, number) of the samples that are left out unread, with their ids.
+    datasets: the sources by name.
+    adapters: modalities by name, without weights.
+    chat: the tokenizer and the form of a message.
+    vision: what views must look like.
+    rendering: options for all sources.
+    limits: how large an example may be; None where nothing is too large.
+    own: options of single sources, by name.
+    quarantine: (source, number) of samples that are left out unread -> the ids that they had then.
+    reference: a pair of replies -> the log-probabilities of both under the model that training began with.
     """
 
     datasets: Mapping[str, Dataset]
@@ -49,67 +66,87 @@ class Source:
     chat: ChatTokenizer
     vision: VisionSpec
     rendering: Rendering = Rendering()
-    room: Room | None = None
-    own: Mapping[str, Own] = field(default_factory=dict)
+    limits: ExampleLimits | None = None
+    own: Mapping[str, SourceOptions] = field(default_factory=dict)
     quarantine: Mapping[tuple[str, int], str] = field(default_factory=dict)
     reference: Callable[[Example], tuple[float, float]] | None = None
 
     def __post_init__(self) -> None:
+        """Raises InputError where ``own`` names a source that there is not."""
         for name in self.own:
             if name not in self.datasets:
                 raise InputError(f"data.sources: there is no source {name!r}{hint(name, self.datasets)}")
 
     def supplies(self) -> dict[str, Supply]:
-        """What the mixture draws from."""
-        own = {name: self.own.get(name, Own()).weight for name in self.datasets}
-        return {
-            name: Supply(len(d), d.weight if (weight := own[name]) is None else weight, tuple(d.chunks()))
-            for name, d in self.datasets.items()
-        }
+        """What the mixture must know of each source, by name."""
+        supplies: dict[str, Supply] = {}
+        for name, dataset in self.datasets.items():
+            weight = self.own.get(name, SourceOptions()).weight
+            if weight is None:
+                weight = dataset.weight
+            supplies[name] = Supply(len(dataset), weight, tuple(dataset.chunks()))
+        return supplies
 
     def single_picture(self) -> str:
-        """The modality that takes a sample's only picture, as most samples of the data sets have it; empty where none
-        of them says."""
-        counts: Counter[str] = Counter()
+        """The modality that most data takes a sample's only picture for; empty where no data set says. Inference then
+        does the same.
+        """
+        counts: Counter[str] = Counter()  # modality -> samples
         for dataset in self.datasets.values():
             counts[dataset.single_picture] += len(dataset)
-        del counts[""]
+        del counts[""]  # data sets that say it sample by sample
         return counts.most_common(1)[0][0] if counts else ""
 
     def example(self, name: str, index: int) -> Example | InputError:
-        """An error comes back as a value: it must pass from worker to loader."""
+        """Sample ``index`` of source ``name``. An error comes back as a value: it must pass from worker to loader."""
         dataset = self.datasets[name]
         try:
             if (name, index) in self.quarantine:
                 return self._quarantined(name, index)
-            return _supervised(self.render(dataset[index], name))
-        except BadSample as bad:
+            return _with_a_label(self.render(dataset[index], name))
+        except BadSample as bad:  # the sample is replaced by another one
             return BadSample(bad.reason, f"{name}[{index}]: {bad.message}")
-        except InputError as error:
+        except InputError as error:  # the run stops: no other sample would do better
             return error
 
     def render(self, sample: Sample | Preference, name: str = "") -> Example:
-        """A conversation, or a pair of them as one unit, with its log-probabilities where they are known.
+        """A conversation as one example, or a preference as one with two documents, shortened where it must be.
 
-        name: of the source. Raises BadSample and InputError.
+        name: of the source, whose own options hold. Raises BadSample where the sample cannot be used, InputError where
+        no sample could.
         """
 
         def make(adapters: Mapping[str, ModalityAdapter]) -> Example:
             if isinstance(sample, Preference):
-                return pair(self._conversation(sample.chosen, name, adapters),
-                            self._conversation(sample.rejected, name, adapters))  # fmt: skip
+                chosen = self._conversation(sample.chosen, name, adapters)
+                rejected = self._conversation(sample.rejected, name, adapters)
+                return join_pair(chosen, rejected)
             return self._conversation(sample, name, adapters)
 
-        example = fitted(make, self.adapters, self.room) if self.room else make(self.adapters)
+        # what is too large is made again, with adapters that show less
+        example = render_to_fit(make, self.adapters, self.limits) if self.limits else make(self.adapters)
         if isinstance(sample, Preference) and self.reference:
             return replace(example, reference=self.reference(example))
         return example
 
+    def validation(self) -> "ExampleSource | None":
+        """The same for the samples that data sets hold back from training; None where no data set does."""
+        held_back: dict[str, Dataset] = {}
+        for name, dataset in self.datasets.items():
+            validation = dataset.validation()
+            if validation is not None:
+                held_back[name] = validation
+        if not held_back:
+            return None
+        own = {name: options for name, options in self.own.items() if name in held_back}
+        return replace(self, datasets=held_back, own=own, quarantine={})  # a quarantine counts samples of training
+
     def _conversation(self, sample: Sample, name: str, adapters: Mapping[str, ModalityAdapter]) -> Example:
-        own, common = self.own.get(name, Own()), self.rendering
-        share = common.front if own.front is None else own.front
-        told = placed(sample, own.placement or common.placement, share)
-        return replace(render(told, adapters, self.chat, labels=common.labels), notes=tuple(sample.notes))
+        own = self.own.get(name, SourceOptions())
+        front = self.rendering.front if own.front is None else own.front
+        arranged = place_visuals(sample, own.placement or self.rendering.placement, front)
+        example = render(arranged, adapters, self.chat, labels=self.rendering.labels)
+        return replace(example, notes=tuple(sample.notes))  # repairs, for the ledger
 
     def _quarantined(self, name: str, index: int) -> BadSample:
         """Raises InputError where the data is not the one that was read when the sample was found to be bad."""
@@ -121,17 +158,9 @@ class Source:
             )
         return BadSample(QUARANTINED, f"{name}[{index}] {found} is in quarantine")
 
-    def validation(self) -> "Source | None":
-        held = {name: held for name, d in self.datasets.items() if (held := d.validation()) is not None}
-        own = {name: settings for name, settings in self.own.items() if name in held}
-        return replace(self, datasets=held, own=own, quarantine={}) if held else None
-
-
-QUARANTINED = "quarantined"
-
 
 def flattened(datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
-    """Collections as their parts, by name. Raises InputError where two parts have one name."""
+    """Data sets by name, with collections replaced by their parts. Raises InputError where two parts have one name."""
     parts: dict[str, Dataset] = {}
     for name, dataset in datasets.items():
         for part, source in dataset.sources(name).items():
@@ -141,7 +170,8 @@ def flattened(datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
     return parts
 
 
-def _supervised(example: Example) -> Example:
-    if not (example.labels >= 0).any():
+def _with_a_label(example: Example) -> Example:
+    """The example as it is. Raises BadSample where none of its tokens is learned."""
+    if not (example.labels >= 0).any():  # labels: (T,), IGNORE is below 0
         raise BadSample("nothing to learn", "no token is supervised")
     return example

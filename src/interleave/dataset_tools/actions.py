@@ -3,54 +3,57 @@
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from ..checkpoints import unfilled
 from ..core.errors import InputError
 from ..data.build import build_source
-from ..data.example_source import Source
-from ..model.assembly import Assembly, assemble
-from .check import check
+from ..data.example_source import ExampleSource
+from ..model.assembly import Assembly, Config, assemble
+from .check import check_sources
 from .pack_shards import pack
 from .preview import preview
 from .stats import stats
 
 
-def act(asked: Namespace, config: Mapping[str, Any]) -> int:
-    """Run the subcommand ``asked.action`` over the data of a composed config; returns the exit code."""
+def run_action(arguments: Namespace, config: Config) -> int:
+    """Run the subcommand ``arguments.action`` over the data of a composed config; returns the exit code.
+
+    Raises InputError.
+    """
     with unfilled():  # adapters and a tokenizer are all that is needed of the model
         assembly = assemble(config)
     source = build_source(config, assembly)
     if not source.datasets:
         raise InputError("there is no data to look at; choose dataset=[...]")
-    return RUN[asked.action](asked, config, assembly, source)
+    return ACTIONS[arguments.action](arguments, config, assembly, source)
 
 
-def _check(asked: Namespace, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
-    return check(source, Path(asked.out), asked.limit, asked.num_workers, asked.strict)
+def _check(arguments: Namespace, config: Config, assembly: Assembly, source: ExampleSource) -> int:
+    return check_sources(source, Path(arguments.out), arguments.limit, arguments.num_workers, arguments.strict)
 
 
-def _stats(asked: Namespace, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
-    stats(source, Path(asked.out), asked.limit, asked.num_workers)
+def _stats(arguments: Namespace, config: Config, assembly: Assembly, source: ExampleSource) -> int:
+    stats(source, Path(arguments.out), arguments.limit, arguments.num_workers)
     return 0
 
 
-def _preview(asked: Namespace, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
-    page = preview(config, assembly, source, Path(asked.out), asked.rows)
+def _preview(arguments: Namespace, config: Config, assembly: Assembly, source: ExampleSource) -> int:
+    page = preview(config, assembly, source, Path(arguments.out), arguments.rows)
     Console().print(f"preview: {page}", soft_wrap=True)
     return 0
 
 
-def _pack(asked: Namespace, config: Mapping[str, Any], assembly: Assembly, source: Source) -> int:
-    lost = pack(source, asked.out, asked.limit, asked.num_workers, asked.shard)
+def _pack(arguments: Namespace, config: Config, assembly: Assembly, source: ExampleSource) -> int:
+    lost = pack(source, arguments.out, arguments.limit, arguments.num_workers, arguments.shard)
     return 1 if lost else 0
 
 
-RUN: Mapping[str, Callable[[Namespace, Mapping[str, Any], Assembly, Source], int]] = {
+ACTIONS: Mapping[str, Callable[[Namespace, Config, Assembly, ExampleSource], int]] = {
     "check": _check,
     "stats": _stats,
     "preview": _preview,
     "pack": _pack,
 }
+"""Subcommand -> what it does: (arguments, config, model, data) -> exit code."""

@@ -1,27 +1,29 @@
 """In which order items are asked, and which go together: decided before any media is opened, the same on every rank."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..core.errors import BadSample
 from ..interfaces.task import Task
-from ..processing.placement import Placement, placed
+from ..processing.placement import Placement, place_visuals
 from .media_prefetch import media_key
-from .reply import media_of, prompt_of, short_hash
+from .reply import ItemRecord, media_of, prompt_text, short_hash
 
-MOST = 4
-"""Batches that are planned together at most: their items are prepared, then sorted by their true size."""
-WINDOWS = 16
-"""Windows that a task has at least, if it has as many batches, so that several ranks get alike shares."""
+MAX_BATCHES_PER_WINDOW = 4
+"""A window's items are prepared together and then sorted by their true size; more batches would need more memory."""
+MIN_WINDOWS = 16
+"""Windows of a task that has at least as many batches, so that the ranks' shares are about equal."""
 
 
 @dataclass(frozen=True)
 class Outline:
-    """An item as far as it is known without opening its media. cost: (pieces of media, characters). before: the items
-    whose replies it goes on from, the first one first.
+    """What is known of an item without opening its media.
 
-    mark: changes with what is asked.
+    index: position in the task's records.
+    cost: pieces of media, and characters of the prompt; (0, 0) for an item that cannot be asked.
+    media: a key for each piece of media, see ``media_key``.
+    mark: a hash that changes with what is asked.
+    before: items whose replies this one goes on from, the first one first; see ``Task.after``.
     """
 
     index: int
@@ -32,73 +34,99 @@ class Outline:
 
 
 def outlines(task: Task, placement: Placement = "interleaved") -> list[Outline]:
-    """Of every record; one that cannot be asked costs nothing. placement: of the visuals, when asked."""
+    """One for each record of a task, in their order. placement: where visuals will stand when the items are asked."""
     records = task.records()
-    after = [task.after(record) for record in records]
-    return [replace(_outline(task, i, record, placement), before=_before(i, after)) for i, record in enumerate(records)]
+    predecessors = [task.after(record) for record in records]
+    outlined = []
+    for index, record in enumerate(records):
+        outline = _outline(task, index, record, placement)
+        outlined.append(replace(outline, before=_chain(index, predecessors)))
+    return outlined
 
 
-def _before(index: int, after: Sequence[int | None]) -> tuple[int, ...]:
-    found: list[int] = []
-    place = after[index]
-    while place is not None:
-        found.append(place)
-        place = after[place]
-    return tuple(reversed(found))
+def _chain(index: int, predecessors: Sequence[int | None]) -> tuple[int, ...]:
+    """All items that an item goes on from, directly or through others, the first one first."""
+    chain: list[int] = []
+    previous = predecessors[index]
+    while previous is not None:
+        chain.append(previous)
+        previous = predecessors[previous]
+    return tuple(reversed(chain))
 
 
-def _outline(task: Task, index: int, record: Mapping[str, Any], placement: Placement) -> Outline:
-    called = f"{record.get('id', index)} {task.condition(record)}"
+def _outline(task: Task, index: int, record: ItemRecord, placement: Placement) -> Outline:
+    name = f"{record.get('id', index)} {task.condition(record)}"
     try:
-        sample = placed(task.sample(record), placement)
-    except BadSample as bad:
-        return Outline(index, (0, 0), (), short_hash(called, bad.reason))
+        sample = place_visuals(task.sample(record), placement)
+    except BadSample as bad:  # costs nothing; once it can be read its mark is another
+        return Outline(index, (0, 0), (), short_hash(name, bad.reason))
     keys = tuple(media_key(piece) for piece in media_of(sample))
-    prompt = prompt_of(sample)
-    return Outline(index, (len(keys), len(prompt)), keys, short_hash(called, prompt, *keys))
+    prompt = prompt_text(sample)
+    return Outline(index, (len(keys), len(prompt)), keys, short_hash(name, prompt, *keys))
 
 
-def windows(items: Sequence[Outline], batch: int) -> list[list[int]]:
-    """Items by cost, the largest first, and those that share media side by side -> runs of indices, each a whole
-    number of batches: the unit that goes to a rank.
+def windows(items: Sequence[Outline], batch_size: int) -> list[list[int]]:
+    """Items in the order of asking, cut into windows: runs of indices that are planned together and go to one rank.
 
-    The largest come first so that memory that is too small shows at once, and no rank ends with the longest work.
+    The largest come first, so that too little memory shows at once and no rank ends with the longest work; items that
+    share media stand side by side. Every window but the last is a whole number of batches.
     """
-    together = _clusters(items)
-    costs = {item.index: (*together[item.index], *item.cost) for item in items}
-    ordered = sorted(items, key=lambda item: (*(-cost for cost in costs[item.index]), item.index))
-    size = batch * min(MOST, max(1, len(items) // (batch * WINDOWS)))
-    return [[item.index for item in ordered[start : start + size]] for start in range(0, len(ordered), size)]
+    clusters = _clusters(items)
+
+    def largest_first(item: Outline) -> tuple[int, ...]:
+        cost = (*clusters[item.index], *item.cost)
+        return (*(-number for number in cost), item.index)
+
+    ordered = [item.index for item in sorted(items, key=largest_first)]
+    batches_per_window = len(items) // (batch_size * MIN_WINDOWS)
+    size = batch_size * min(MAX_BATCHES_PER_WINDOW, max(1, batches_per_window))
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
 def _clusters(items: Sequence[Outline]) -> dict[int, tuple[int, int, int]]:
-    """For each item the largest cost among all that are linked to it by shared media, and the first of them."""
+    """For each item its cluster's largest cost, and minus the cluster's first index, which keeps clusters apart.
+
+    A cluster is all items that are linked by shared media, also through others: a union-find over items.
+    """
     parent = {item.index: item.index for item in items}
 
     def root(index: int) -> int:
         while parent[index] != index:
-            parent[index] = index = parent[parent[index]]
+            grandparent = parent[parent[index]]  # halving the path keeps later look-ups short
+            parent[index] = grandparent
+            index = grandparent
         return index
 
-    first: dict[str, int] = {}
+    first_with: dict[str, int] = {}  # a piece of media -> the first item that has it
     for item in items:
         for key in item.media:
-            a, b = sorted((root(first.setdefault(key, item.index)), root(item.index)))
-            parent[b] = a
-    most: dict[int, tuple[int, int]] = {}
+            other = first_with.setdefault(key, item.index)
+            low, high = sorted((root(other), root(item.index)))
+            parent[high] = low  # the root of a cluster is its smallest index
+    largest: dict[int, tuple[int, int]] = {}  # root -> the largest cost, by media first
     for item in items:
-        place = root(item.index)
-        most[place] = max(most.get(place, (0, 0)), item.cost)
-    return {item.index: (*most[root(item.index)], -root(item.index)) for item in items}
+        cluster = root(item.index)
+        largest[cluster] = max(largest.get(cluster, (0, 0)), item.cost)
+    return {item.index: (*largest[root(item.index)], -root(item.index)) for item in items}
 
 
-def batches(items: Sequence[int], size: Callable[[int], tuple[int, int]], most: int, tokens: int) -> list[list[int]]:
-    """Items of a window by their true size, (tokens, views), the largest first -> batches of at most ``most`` items
-    whose padded prompts have at most ``tokens`` tokens."""
+def batches(
+    items: Sequence[int], size: Callable[[int], tuple[int, int]], max_items: int, max_tokens: int
+) -> list[list[int]]:
+    """Items of a window, the largest first, cut into batches.
+
+    size: (tokens, views) of an item's prompt. A batch has at most ``max_items`` items, and their prompts, padded to the
+    longest, at most ``max_tokens`` tokens; an item that alone has more is a batch by itself.
+    """
+
+    def largest_first(index: int) -> tuple[int, int, int]:
+        tokens, views = size(index)
+        return -tokens, -views, index
+
     made: list[list[int]] = []
-    longest = 0
-    for index in sorted(items, key=lambda i: (*(-n for n in size(i)), i)):
-        if made and len(made[-1]) < most and (len(made[-1]) + 1) * longest <= tokens:
+    longest = 0  # tokens of the current batch's first prompt, to which the others are padded
+    for index in sorted(items, key=largest_first):
+        if made and len(made[-1]) < max_items and (len(made[-1]) + 1) * longest <= max_tokens:
             made[-1].append(index)
         else:
             made.append([index])

@@ -1,4 +1,4 @@
-"""What the vision side made of the last visuals, kept by their content."""
+"""Features of the last visuals, kept by the visuals' content, so that nothing is encoded twice."""
 
 import hashlib
 from collections import OrderedDict
@@ -9,39 +9,43 @@ from torch import Tensor
 from ..core.types import Visual
 from ..model.interleaved_model import InterleavedModel
 
-KEPT = 2**30
-"""Bytes of features that are kept."""
+MAX_CACHED_BYTES = 2**30
+"""Bytes of features that a cache holds by default: 1 GiB."""
 
 
-class Features:
-    """What the vision side made of the last visuals, by their content; at most ``limit`` bytes of it.
+class FeatureCache:
+    """Encodes visuals and keeps their features; the least recently used ones go first.
 
-    Each visual is encoded by itself, so that its features never depend, not even in the last bit, on which others were
-    new at the same time.
+    Each visual is encoded by itself, not in a batch with others: its features never depend, not even in the last bit,
+    on which other visuals were new at the same time.
     """
 
-    def __init__(self, model: InterleavedModel, limit: int = KEPT) -> None:
-        self.model, self.limit, self.bytes = model, limit, 0
-        self.kept: OrderedDict[str, Tensor] = OrderedDict()
+    def __init__(self, model: InterleavedModel, max_bytes: int = MAX_CACHED_BYTES) -> None:
+        self.model, self.max_bytes = model, max_bytes
+        self.num_bytes = 0
+        self._features: OrderedDict[str, Tensor] = OrderedDict()  # by ``visual_key``, the last used at the end
 
-    def of(self, visuals: Sequence[Visual]) -> list[Tensor]:
-        """(n, D) for each."""
-        return [self._of(visual) for visual in visuals]
+    def encode(self, visuals: Sequence[Visual]) -> list[Tensor]:
+        """Merged features (n, D) of each visual, n being what its layout promises; on the model's device."""
+        return [self._encode(visual) for visual in visuals]
 
-    def _of(self, visual: Visual) -> Tensor:
-        name = key(visual)
-        if name not in self.kept:
-            seen = self.model.encode_views(visual.pixel_values.to(self.model.mean.device))
-            self.kept[name] = self.model.adapter(visual.kind).merge(seen, visual.meta)
-            self.bytes += self.kept[name].nbytes
-        self.kept.move_to_end(name)
-        found = self.kept[name]
-        while self.bytes > self.limit:
-            self.bytes -= self.kept.popitem(last=False)[1].nbytes
-        return found
+    def _encode(self, visual: Visual) -> Tensor:
+        key = visual_key(visual)
+        if key not in self._features:
+            views = self.model.encode_views(visual.pixel_values.to(self.model.mean.device))  # (V, P, D)
+            merged = self.model.adapter(visual.kind).merge(views, visual.meta)  # (n, D)
+            self._features[key] = merged
+            self.num_bytes += merged.nbytes
+        self._features.move_to_end(key)
+        features = self._features[key]  # taken before the loop: one larger than the cache is not kept, but returned
+        while self.num_bytes > self.max_bytes:
+            _, oldest = self._features.popitem(last=False)
+            self.num_bytes -= oldest.nbytes
+        return features
 
 
-def key(visual: Visual) -> str:
-    """A hash of what a visual shows and how it is laid out."""
-    said = f"{visual.kind} {visual.layout} {sorted(visual.meta.items())} {tuple(visual.pixel_values.shape)}"
-    return hashlib.sha256(said.encode() + visual.pixel_values.contiguous().numpy().tobytes()).hexdigest()
+def visual_key(visual: Visual) -> str:
+    """A SHA-256 of all that a visual's features depend on besides the model: kind, layout, meta and pixels."""
+    description = f"{visual.kind} {visual.layout} {sorted(visual.meta.items())} {tuple(visual.pixel_values.shape)}"
+    pixels = visual.pixel_values.contiguous().numpy().tobytes()
+    return hashlib.sha256(description.encode() + pixels).hexdigest()

@@ -1,120 +1,160 @@
-"""A conversation that goes on: what was computed for earlier turns is kept."""
+"""A conversation that goes on: what was computed for earlier turns is used again."""
 
 from collections.abc import Generator, Mapping
 from contextlib import closing
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from ..core.sample import Message, Sample
-from ..core.types import Batch, Example, VisionSpec, Visual
+from ..core.types import Example, VisionSpec, Visual
 from ..interfaces.model_parts import ModalityAdapter
 from ..model.interleaved_model import InterleavedModel
 from ..processing.collate import one_per_row
 from ..processing.render import render
-from .feature_cache import Features, key
-from .generate import Options, decoded, evaluating, respond, settle, stream
-
-
-class _Once:
-    """An adapter that prepares each piece of media once."""
-
-    def __init__(self, adapter: ModalityAdapter) -> None:
-        self.adapter = adapter
-        self.kept: dict[int, tuple[Any, Visual]] = {}
-
-    def prepare(self, data: Any) -> Visual:
-        if id(data) not in self.kept:
-            self.kept[id(data)] = (data, self.adapter.prepare(data))  # holds data, so that no other gets its id
-        return self.kept[id(data)][1]
+from .feature_cache import FeatureCache, visual_key
+from .generate import decode_reply, eval_mode, generate_ids
+from .generation_options import GenerationOptions, generation_options
+from .streaming import stream_reply
 
 
 class Session:
-    """Turns of one conversation, the keys and values of all that was read and said, and the features of its visuals.
+    """Turns of one conversation, the keys and values of all tokens that were read and written, and visuals' features.
 
-    ``turns`` may be changed by hand: what no longer agrees with the kept state is computed again.
+    ``messages`` may be changed by hand: what no longer agrees with the kept keys and values is computed again.
     """
 
     def __init__(self, model: InterleavedModel, adapters: Mapping[str, ModalityAdapter], vision: VisionSpec) -> None:
         self.model, self.vision = model, vision
-        self.adapters: Any = {kind: _Once(adapter) for kind, adapter in adapters.items()}
+        self.adapters = {kind: _PreparedOnce(adapter) for kind, adapter in adapters.items()}
         self.messages: list[Message] = []
-        self.features = Features(model)
-        self._ids: list[int] = []
-        self._shown: list[str] = []
+        self.features = FeatureCache(model)
         self._cache: DynamicCache | None = None
+        self._ids: list[int] = []  # the tokens whose keys and values are in the cache
+        self._visuals: list[str] = []  # keys of the visuals among them
 
-    def ask(self, question: Message | str, **generation: Any) -> str:
-        """The reply to the next turn of the user; both become part of the conversation. Raises BadSample."""
-        options = settle(generation)
-        if options.given.get("num_beams", 1) > 1:  # beams spread the cache over their rows
-            turn, embeds, _ = self._prompt(question)
-            with evaluating(self.model):
-                ids = respond(self.model, embeds, _everything(embeds), options)[0].tolist()
-            self._forget()
-            return self._said(turn, decoded(self.model.llm.tokenizer, ids, options.stops))
+    def ask(self, question: Message | str, **generation: object) -> str:
+        """The reply to the user's next turn; both become part of the conversation.
+
+        generation: as ``generation_options`` takes it. Raises BadSample for media that cannot be used, InputError for
+        an unknown option.
+        """
+        options = generation_options(generation)
+        if options.num_beams > 1:
+            return self._beam_search(question, options)
         return "".join(self._stream(question, options))
 
-    def stream(self, question: Message | str, **generation: Any) -> Generator[str, None, None]:
-        """The same in pieces, as they come. Where it is closed early, what was said until then is the reply."""
-        yield from self._stream(question, settle(generation))
+    def stream(self, question: Message | str, **generation: object) -> Generator[str, None, None]:
+        """As ``ask``, in pieces as they come. Where it is closed early, what was said until then is the reply."""
+        yield from self._stream(question, generation_options(generation))
 
-    def _stream(self, question: Message | str, options: Options) -> Generator[str, None, None]:
-        turn, embeds, example = self._prompt(question)
-        cache = self._kept(example)
-        prompt: list[int] = example.input_ids.tolist()
+    def _beam_search(self, question: Message | str, options: GenerationOptions) -> str:
+        """The reply without the kept state, which a search would spread over its beams and which is dropped."""
+        prompt = self._prompt(question)
+        with eval_mode(self.model):
+            ids = generate_ids(self.model, prompt.embeds, prompt.mask, options)[0].tolist()
+        self._forget()
+        text = decode_reply(self.model.llm.tokenizer, ids, options.stop_strings)
+        self._add(prompt.turn, text)
+        return text
+
+    def _stream(self, question: Message | str, options: GenerationOptions) -> Generator[str, None, None]:
+        prompt = self._prompt(question)
+        cache = self._reusable_cache(prompt.example)
+        prompt_ids: list[int] = prompt.example.input_ids.tolist()
         ids: list[int] = []
-        said = ""
+        text = ""
         try:
-            with closing(stream(self.model, embeds, _everything(embeds), options, past_key_values=cache)) as pieces:
+            with closing(stream_reply(self.model, prompt.embeds, prompt.mask, options, cache)) as pieces:
                 for piece, ids in pieces:  # noqa: B007, they are read below
-                    said += piece
+                    text += piece
                     yield piece
-        except GeneratorExit:
-            self._remember(cache, [*prompt, *ids], example)
-            self._said(turn, said)
+        except GeneratorExit:  # the reader wants no more
+            self._remember(cache, [*prompt_ids, *ids], prompt.example)
+            self._add(prompt.turn, text)
             raise
-        except BaseException:
+        except BaseException:  # the cache may be half filled
             self._forget()
             raise
-        self._remember(cache, [*prompt, *ids], example)
-        self._said(turn, said)
+        self._remember(cache, [*prompt_ids, *ids], prompt.example)
+        self._add(prompt.turn, text)
 
-    def _prompt(self, question: Message | str) -> tuple[Message, Tensor, Example]:
+    def _prompt(self, question: Message | str) -> "_Prompt":
+        """The conversation so far with the user's next turn, as the model reads it. Raises BadSample."""
         turn = Message("user", [question]) if isinstance(question, str) else question
         example = render(Sample([*self.messages, turn]), self.adapters, self.model.llm.tokenizer, reply=True)
-        batch: Batch = one_per_row([example], self.vision).to(self.model.mean.device)
-        with evaluating(self.model):
-            return turn, self.model.embed(batch, self.features.of(example.visuals)), example
+        batch = one_per_row([example], self.vision).to(self.model.mean.device)
+        with eval_mode(self.model):
+            embeds = self.model.embed(batch, self.features.encode(example.visuals))  # (1, T, D)
+        return _Prompt(turn, example, embeds)
 
-    def _kept(self, example: Example) -> DynamicCache:
-        """The cache, cut to what the new prompt has in common with it; one token at least is left to compute."""
+    def _reusable_cache(self, example: Example) -> DynamicCache:
+        """The kept keys and values, cut to what the new prompt has in common with what they were computed for.
+
+        At least the prompt's last token is left to compute, since generation begins from its hidden state. A visual's
+        placeholder ids say nothing of what it shows, so that earlier visuals must be the same ones, too.
+        """
         ids = example.input_ids.tolist()
-        same = next(
-            (i for i, (a, b) in enumerate(zip(ids, self._ids, strict=False)) if a != b), min(len(ids), len(self._ids))
-        )
-        shown = [key(visual) for visual in example.visuals]
-        if self._cache is None or shown[: len(self._shown)] != self._shown:
+        visuals = [visual_key(visual) for visual in example.visuals]
+        if self._cache is None or visuals[: len(self._visuals)] != self._visuals:
             return DynamicCache()
-        surplus = self._cache.get_seq_length() - min(same, len(ids) - 1)
+        keep = min(_common_prefix(ids, self._ids), len(ids) - 1)
+        surplus = self._cache.get_seq_length() - keep
         if surplus > 0:
             self._cache.crop(-surplus)
         return self._cache
 
     def _remember(self, cache: DynamicCache, ids: list[int], example: Example) -> None:
-        self._cache, self._ids = cache, ids[: cache.get_seq_length()]
-        self._shown = [key(visual) for visual in example.visuals]
+        """Keep the cache. ids: of the prompt and the reply; the last ones may not have been through the model yet."""
+        self._cache = cache
+        self._ids = ids[: cache.get_seq_length()]
+        self._visuals = [visual_key(visual) for visual in example.visuals]
 
     def _forget(self) -> None:
-        self._cache, self._ids, self._shown = None, [], []
+        self._cache = None
+        self._ids = []
+        self._visuals = []
 
-    def _said(self, turn: Message, text: str) -> str:
-        self.messages += [turn, Message("assistant", [text])]
-        return text
+    def _add(self, turn: Message, reply: str) -> None:
+        self.messages += [turn, Message("assistant", [reply])]
 
 
-def _everything(embeds: Tensor) -> Tensor:
-    """The mask (1, T) of a prompt without padding."""
-    return torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
+class _Prompt(NamedTuple):
+    """The user's turn, the conversation up to its end as an example, and that example's embeddings (1, T, D)."""
+
+    turn: Message
+    example: Example
+    embeds: Tensor
+
+    @property
+    def mask(self) -> Tensor:
+        """(1, T) ones: a prompt alone has no padding."""
+        return torch.ones(self.embeds.shape[:2], dtype=torch.long, device=self.embeds.device)
+
+
+class _PreparedOnce(ModalityAdapter):
+    """An adapter that opens and prepares each piece of media once, however often the conversation is rendered."""
+
+    def __init__(self, adapter: ModalityAdapter) -> None:
+        super().__init__(adapter.vision, adapter.fit)
+        self.adapter = adapter
+        self.prepared: dict[int, tuple[object, Visual]] = {}  # by the identity of the data
+
+    def prepare(self, data: object) -> Visual:
+        if id(data) not in self.prepared:
+            self.prepared[id(data)] = (data, self.adapter.prepare(data))  # holds data, so that no other gets its id
+        _, visual = self.prepared[id(data)]
+        return visual
+
+    def example(self) -> object:
+        return self.adapter.example()
+
+
+def _common_prefix(one: list[int], other: list[int]) -> int:
+    """How many ids both lists begin with."""
+    for i, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return i
+    return min(len(one), len(other))

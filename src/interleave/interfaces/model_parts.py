@@ -1,4 +1,7 @@
-"""Contracts of the parts of a model."""
+"""The contracts of the parts of a model: vision encoder, projector, language model and modality.
+
+Shapes: B rows of T tokens, V views of S x S pixels, P features a view, D = ``dim`` of the language model.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,192 +15,220 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ..core.options import Config
 from ..core.types import VisionSpec, Visual
 from ..media.views import to_view
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
+_WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
 
 
 def weights_follow() -> bool:
-    """Whether the part that is being built gets its weights later, from a checkpoint, and computes nothing until then.
+    """Whether the part that is being built gets its weights later, from a checkpoint; until then they mean nothing.
 
-    A part that tries itself does so in a method ``filled()``, which is called once they are in place.
+    A part that runs itself once to check its own weights does not do so in its constructor then, but in a method
+    ``filled()``, which is called when the weights are in place.
     """
-    return _FOLLOW.get()
+    return _WEIGHTS_FOLLOW.get()
 
 
 @contextmanager
 def later_weights() -> Iterator[None]:
-    """Parts built inside are told that their weights follow."""
-    token = _FOLLOW.set(True)
+    """Inside this block ``weights_follow`` is true."""
+    token = _WEIGHTS_FOLLOW.set(True)
     try:
         yield
     finally:
-        _FOLLOW.reset(token)
+        _WEIGHTS_FOLLOW.reset(token)
 
 
 class ChatTokenizer(Protocol):
-    """What a language model says about its text: tokens and the form of a turn."""
+    """A language model's tokens, and the form in which it writes the turns of a conversation.
+
+    A turn is ``open(role)``, what is said, ``close(role)``. These, ``begin`` and the titles in a visual's layout are
+    text of the format, in which special tokens are special; in what someone says they are plain text.
+    """
 
     pad_id: int
+    """Fills up rows, and stands in ``input_ids`` where features will be."""
     newline_id: int
-    """Stands for the learned separator; no token of the tokenizer has it."""
+    """Stands for the learned separator; no token of the tokenizer has this number."""
     stop_ids: list[int]
-    """Any of them ends a reply."""
+    """Tokens that end a reply."""
     format_ids: frozenset[int]
-    """What the turn format is made of, as ``published`` labels count it: its special tokens and a line break."""
+    """What the turns of user and assistant are made of besides their text, for ``published`` labels: their special
+    tokens, and the line break where that is one token."""
     system: str
-    """The system turn of a conversation that has none; empty for none."""
+    """What the system says in a conversation that does not say it; empty for no system turn."""
     begin: str
-    """Before the first turn."""
+    """What stands before the first turn."""
     tokenizer: "PreTrainedTokenizerBase"
     """The tokenizer of Transformers, which published layouts write."""
 
     def encode(self, text: str, special: bool) -> list[int]:
-        """``special=False`` is text that someone typed: it can never become a special token."""
+        """Text -> token ids; nothing is added before or after.
+
+        special: whether special tokens in the text become tokens. False for what someone typed or a data set holds:
+            such text can never become a special token.
+        """
 
     def pieces(self, template: str) -> list[int | str]:
-        """Text of the format -> ids of its special tokens, and the plain text between them."""
+        """Text of the format -> in order the ids of its special tokens, and the plain text between them."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text without special tokens."""
+        """Token ids -> text, without special tokens and separators."""
 
     def name(self, token: int) -> str:
         """How a special token is shown to a person."""
 
-    def open(self, role: str) -> str: ...
-    def close(self, role: str) -> str: ...
+    def open(self, role: str) -> str:
+        """What stands before the text of a turn of this role."""
+
+    def close(self, role: str) -> str:
+        """What stands after the text of a turn of this role."""
 
     def save(self, folder: Path) -> None:
-        """Write what ``llm.tokenizer=folder`` reads again."""
+        """Write the tokenizer's files into a folder, which ``llm.tokenizer=FOLDER`` reads again."""
 
 
 class VisionEncoder(nn.Module, ABC):
-    """Views to features.
+    """Views -> features.
 
     A subclass sets ``spec`` and ``dim`` in its constructor, which takes the options of its config and nothing else.
     """
 
     spec: VisionSpec
-    """Side, grid, mean and standard deviation of the views that it takes."""
+    """Size, grid, mean and standard deviation of the views that it takes."""
     dim: int
-    """Width of its features."""
-    shape: Mapping[str, Any] = MappingProxyType({})
-    """The config of a tower of Transformers, as plain values; empty for all others. Published layouts write it."""
+    """The width of its features."""
+    shape: Config = MappingProxyType({})
+    """The config of an encoder of Transformers as plain values, which published layouts write; empty for others."""
 
     @abstractmethod
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """(V, 3, S, S) normalised pixels -> (V, spec.tokens, dim) features, the patches row by row."""
+        """(V, 3, S, S) normalised pixels -> (V, spec.tokens, dim) features, those of the grid row by row."""
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """The repeated layers: units of sharding and of activation checkpointing."""
+        """The repeated layers: the units of sharding and of activation checkpointing."""
 
     @abstractmethod
-    def portable(self) -> dict[str, Any]:
-        """Options that replace those it was built with, to build the same shape without the files that they name.
+    def portable(self) -> dict[str, object]:
+        """Options that replace those it was built with, so that the same shape is built without the files that they
+        name.
 
-        They go into the ``config.yaml`` of a run, so they must be plain values.
+        They go into the ``config.yaml`` of a checkpoint, so they must be plain values.
         """
 
 
 class Projector(nn.Module, ABC):
-    """Features of the vision encoder to features of the language model.
+    """Features of the vision encoder -> features of the language model.
 
-    Its constructor takes ``vision_dim``, ``llm_dim``, the ``grid`` and ``prefix`` of the encoder, and its own options.
+    Its constructor takes ``vision_dim``, ``llm_dim``, the encoder's ``grid`` and ``prefix``, and its own options.
     """
 
     grid: int
-    """Tokens a side that it leaves of a view."""
+    """Features a side of a view that it leaves; fewer than the encoder's where it pools."""
     prefix: int
-    """Tokens that it leaves before them, such as a class token."""
+    """Features of a view that it leaves before those of the grid, such as one for a class token."""
 
     @abstractmethod
     def forward(self, features: Tensor) -> Tensor:
-        """(V, P, vision_dim) -> (V, prefix + grid * grid, llm_dim)"""
+        """(V, encoder's tokens, vision_dim) -> (V, prefix + grid * grid, llm_dim)."""
 
-    def portable(self) -> dict[str, Any]:
-        """As the vision encoder's; nothing where its options say everything."""
+    def portable(self) -> dict[str, object]:
+        """As ``VisionEncoder.portable``; nothing where its options name no files."""
         return {}
 
 
 class LanguageModel(nn.Module, ABC):
-    """Embeddings to hidden states, logits and replies.
+    """Embeddings -> hidden states, logits and replies.
 
     Attention is causal and never crosses from one document of a row into another.
     """
 
     dim: int
-    """Width of embeddings and hidden states."""
+    """The width D of embeddings and hidden states."""
     tokenizer: ChatTokenizer
     context: int | None
-    """Tokens that a prompt and its reply may have together, where there is a limit."""
+    """How many tokens a prompt and its reply may have together; None where there is no limit."""
     newline: nn.Parameter
-    """(dim,) the learned separator, which stands where ``tokenizer.newline_id`` does."""
+    """(D,), the learned separator, which stands where ``tokenizer.newline_id`` does."""
 
     @abstractmethod
     def forward(self, embeds: Tensor, position_ids: Tensor, document_ids: Tensor) -> Tensor:
-        """(B, T, dim), (B, T), (B, T) -> hidden states after the last norm, (B, T, dim)."""
+        """(B, T, D), (B, T), (B, T) -> hidden states after the last norm, (B, T, D)."""
 
     @abstractmethod
     def embed(self, input_ids: Tensor) -> Tensor:
-        """(B, T) -> (B, T, dim); ``tokenizer.newline_id`` becomes the learned separator."""
+        """(B, T) -> (B, T, D); the learned separator stands where ``tokenizer.newline_id`` does."""
 
     @abstractmethod
     def head(self, hidden: Tensor) -> Tensor:
-        """(n, dim) hidden states -> (n, vocabulary) logits."""
+        """(n, D) hidden states -> (n, vocabulary) logits."""
 
     @abstractmethod
-    def generate(self, embeds: Tensor, mask: Tensor, **options: Any) -> Tensor:
-        """Left-padded prompts (B, T, dim) and their mask (B, T) -> (B, n) new tokens, padded at the end.
+    def generate(self, embeds: Tensor, mask: Tensor, **options: object) -> Tensor:
+        """Left-padded prompts (B, T, D) and their mask (B, T) -> (B, new tokens), padded at the end.
 
+        mask: 1 where a prompt has a token, 0 on padding.
         options: in the terms of Transformers' ``generate``.
         """
 
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
-        """The repeated layers: units of sharding and of activation checkpointing."""
+        """The repeated layers: the units of sharding and of activation checkpointing."""
 
     @abstractmethod
-    def portable(self) -> dict[str, Any]:
-        """As the vision encoder's; without the tokenizer's files, too."""
+    def portable(self) -> dict[str, object]:
+        """As ``VisionEncoder.portable``; the tokenizer's files count among the files."""
 
     def transformers_model(self) -> "PreTrainedModel | None":
-        """The model of Transformers inside, where there is one: published layouts hold no other."""
+        """The model of Transformers inside, which published layouts hold; None where there is none."""
         return None
 
 
 class ModalityAdapter(nn.Module, ABC):
-    """Turns one kind of media into views and tokens. The only place that knows what a video is."""
+    """Turns one kind of media into views, and the features of these views into tokens.
 
-    samples: bool = False
-    """Whether it shows some of a piece's pictures by design, as of a video's frames; else each one left out is a loss.
+    A video, a big picture and a 3D scene differ here and nowhere else.
     """
 
+    samples: bool = False
+    """Whether it leaves out pictures of a piece of media by design, as a video's frames are sampled. Where it does
+    not, the audit of an evaluation counts each one left out as lost."""
+
     def __init__(self, vision: VisionSpec, fit: Literal["square", "pad"] = "square") -> None:
-        """``fit``: how a picture becomes a square view, resized directly or padded with the mean colour first."""
+        """vision: the views that the model takes, and how many features each has after the projector.
+        fit: how a picture becomes a square view: resized directly, or padded with the mean colour first.
+        """
         super().__init__()
         self.vision, self.fit = vision, fit
 
     @abstractmethod
-    def prepare(self, data: Any) -> Visual:
-        """Raw media -> pixels and layout. Runs on the CPU, in a loader worker. Raises BadSample."""
+    def prepare(self, data: Any) -> Visual:  # Any: each adapter says which data it takes
+        """A piece of media -> views and layout. Runs on the CPU, in a loader worker.
 
-    def merge(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:
-        """(V, grid * grid, D) projected features -> (n, D), n as promised by the numbers of the layout."""
-        return features.flatten(0, 1)
+        Raises BadSample where ``data`` cannot be used.
+        """
+
+    def merge(self, features: Tensor, meta: Mapping[str, Any]) -> Tensor:  # Any: each adapter knows what it wrote
+        """(V, prefix + grid * grid, D) projected features -> (n, D), where n is the sum of the layout's numbers.
+
+        meta: of the Visual.
+        """
+        return features.flatten(0, 1)  # (V * P, D)
 
     @abstractmethod
-    def example(self) -> Any:
+    def example(self) -> object:
         """Small data that ``prepare`` takes, for tests and demonstrations."""
 
     def fewer(self, views: int) -> "ModalityAdapter | None":
-        """The same adapter showing at most so many views of a piece of media; None where it cannot show less."""
+        """The same adapter, showing at most ``views`` views of a piece of media; None where it cannot show fewer."""
         return None
 
     def views(self, images: Sequence[Image.Image]) -> Tensor:
-        """Pictures of any size -> (V, 3, S, S) uint8."""
+        """V pictures of any size -> (V, 3, S, S) uint8."""
         return torch.stack([to_view(image, self.vision, self.fit) for image in images])

@@ -1,6 +1,7 @@
 """Which names a plugin package registers, read from its source.
 
-A name can be listed, and its module imported when it is first used, without importing all others.
+Importing all plugins would take seconds and need all of their libraries. A name that was read from the source can be
+listed, and its module imported when it is first used.
 """
 
 import ast
@@ -18,11 +19,17 @@ REGISTRIES: Mapping[str, str] = {
     "tasks": "task",
     "judges": "judge",
 }
-"""The public name of each registry -> its group."""
+"""The public name of each registry -> its config group."""
 
 
 class Registration(NamedTuple):
-    """A class that a module registers. summary: the first line of its docstring."""
+    """A class that a module registers.
+
+    group: the config group of its registry.
+    name: what configs call it.
+    module, qualname: where the class stands.
+    summary: the first paragraph of its docstring, on one line.
+    """
 
     group: str
     name: str
@@ -31,60 +38,70 @@ class Registration(NamedTuple):
     summary: str
 
 
-class Source(NamedTuple):
-    """What a package's source says. opaque: modules that register in a way which only running them can tell."""
+class PackageSource(NamedTuple):
+    """What the source of a package says.
+
+    registrations: all that can be read.
+    opaque: modules that register something in a way that only importing them can tell.
+    """
 
     registrations: list[Registration]
     opaque: list[str]
 
 
-def read_source(package: str) -> Source:
-    """Every ``@registry.register("name")`` on a class of a package or module.
+def read_source(package: str) -> PackageSource:
+    """Find every ``@registry.register("name")`` on a class of a package or module; nothing of it is run.
 
     Raises what finding and parsing raises: ModuleNotFoundError, SyntaxError.
     """
-    found = Source([], [])
+    found = PackageSource([], [])
     for module, path in _modules(package):
         text = path.read_text(encoding="utf-8")
-        if ".register(" in text:
-            registrations = _of_module(module, ast.parse(text, str(path)))
-            if registrations is None:
-                found.opaque.append(module)
-            else:
-                found.registrations.extend(registrations)
-    if not found.registrations and not found.opaque:  # however it does it, it may register something
+        if ".register(" not in text:  # spares parsing it
+            continue
+        registrations = _registrations(module, ast.parse(text, str(path)))
+        if registrations is None:
+            found.opaque.append(module)
+        else:
+            found.registrations.extend(registrations)
+    if not found.registrations and not found.opaque:  # it may register under another name: import all of it
         found.opaque.extend(module for module, _ in _modules(package))
     return found
 
 
 def _modules(package: str) -> Iterator[tuple[str, Path]]:
-    """Names and files of a package and all modules below it."""
+    """Names and files of a package and of all modules below it."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         raise ModuleNotFoundError(f"No module named {package!r}")
-    if spec.submodule_search_locations is None:
+    if spec.submodule_search_locations is None:  # a single module
         yield package, Path(str(spec.origin))
         return
     for root in map(Path, spec.submodule_search_locations):
         for path in sorted(root.rglob("*.py")):
             parts = path.relative_to(root).with_suffix("").parts
-            yield ".".join([package, *(part for part in parts if part != "__init__")]), path
+            below = [part for part in parts if part != "__init__"]
+            yield ".".join([package, *below]), path
 
 
-def _of_module(module: str, tree: ast.Module) -> list[Registration] | None:
-    """None where a call of ``register`` is no decorator of a class, or its name no plain string."""
-    found = []
-    decorators = set()
+def _registrations(module: str, tree: ast.Module) -> list[Registration] | None:
+    """What a module registers; None where a call of ``register`` decorates no class, or has no plain string."""
+    found: list[Registration] = []
+    understood: set[ast.expr] = set()  # those of them that are in ``found``
+    calls: set[ast.expr] = set()  # every call of a ``register``, whatever it decorates
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            summary = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-            for decorator in node.decorator_list:
-                named = _group_and_name(decorator)
-                if named:
-                    found.append(Registration(*named, module, node.name, summary))
-                    decorators.add(decorator)
-    calls = {node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_register(node.func)}
-    return found if calls == decorators else None
+        if isinstance(node, ast.Call) and _is_register(node.func):
+            calls.add(node)
+        if not isinstance(node, ast.ClassDef):
+            continue
+        summary = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
+        for decorator in node.decorator_list:
+            group_and_name = _group_and_name(decorator)
+            if group_and_name is not None:
+                found.append(Registration(*group_and_name, module, node.name, summary))
+                understood.add(decorator)
+    # one that was not understood may register any name, so the whole module has to be imported to know its names
+    return found if calls == understood else None
 
 
 def _is_register(function: ast.expr) -> bool:
@@ -92,10 +109,15 @@ def _is_register(function: ast.expr) -> bool:
 
 
 def _group_and_name(decorator: ast.expr) -> tuple[str, str] | None:
+    """``@tasks.register("pope")`` or ``@interleave.tasks.register("pope")`` -> ("task", "pope"); None for others."""
     if not isinstance(decorator, ast.Call) or not isinstance(decorator.func, ast.Attribute) or not decorator.args:
         return None
     owner, name = decorator.func.value, decorator.args[0]
-    registry = owner.attr if isinstance(owner, ast.Attribute) else owner.id if isinstance(owner, ast.Name) else ""
+    registry = ""
+    if isinstance(owner, ast.Attribute):
+        registry = owner.attr
+    elif isinstance(owner, ast.Name):
+        registry = owner.id
     if not _is_register(decorator.func) or registry not in REGISTRIES:
         return None
     if not isinstance(name, ast.Constant) or not isinstance(name.value, str):

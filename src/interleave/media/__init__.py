@@ -1,1 +1,1 @@
-"""Files to pictures: images, videos and the squares of pixels that a vision encoder takes."""
+"""Files to pictures: images, frames of videos, and the squares of pixels that a vision encoder takes."""

@@ -1,64 +1,77 @@
-"""Videos to pictures: which frames are shown, and a time limit for reading them. Readers are in readers.py."""
+"""Videos to pictures: which frames are shown, and a time limit for reading them. ``video_readers`` opens the files."""
 
 import math
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from PIL import Image
 
 from ..core.errors import BadSample, InputError
-from .images import existing, list_frames, load_image, uniform
-from .video_readers import Clip, open_clip
+from .images import existing_path, list_frames, load_image, uniform
+from .video_readers import VideoFile, open_clip
 
 Sampling = Literal["uniform", "fps", "keyframes"]
-"""``uniform``: spread over all frames, as published. ``fps``: so many a second of the clip's own clock, spread over
-these where they are too many. ``keyframes``: spread over the frames that are stored whole, which are read fastest."""
+"""Which frames of a video are shown.
+
+``uniform``: spread evenly over all frames, as the published models were trained.
+``fps``: so many for each second of the clip's own times; where these are too many, spread evenly over them.
+``keyframes``: spread evenly over the frames that are stored whole, which are read fastest.
+"""
 
 T = TypeVar("T")
 
 
 def load_frames(
-    data: Any,
+    data: object,
     count: int,
     reader: str = "auto",
     sampling: Sampling = "uniform",
     fps: float | None = None,
     timeout: float = 60.0,
 ) -> tuple[list[Image.Image], list[float]]:
-    """At most ``count`` frames of a video file (a path, or its bytes), a folder of frames or a list of pictures.
+    """Frames of a video as RGB pictures, and their times in seconds from its first frame.
 
-    Uniform frames are chosen as in the paper, ``linspace(0, n - 1, count)`` rounded down. Returns them with their times
-    in seconds; frames without a clock are one second apart. timeout: seconds after which reading a file is given up.
-    Raises BadSample, and InputError for options that go together with no file.
+    data: a video file (a path, or its bytes), a folder of frames, or a list of pictures. A folder and a list have no
+        times: their frames count as one second apart.
+    count: the most frames that are returned.
+    reader: name of the library that decodes a file, or ``auto``.
+    sampling: which frames are chosen.
+    fps: frames a second, for ``sampling="fps"`` alone.
+    timeout: seconds after which reading a file is given up.
+
+    Raises BadSample for a video that cannot be used, and InputError for options that no video can be read with.
     """
     _check(count, sampling, fps, timeout)
-    if isinstance(data, bytes) or (isinstance(data, (str, Path)) and existing(data).is_file()):
-        return within(timeout, lambda: _read(data, count, reader, sampling, fps), _called(data))
+    if isinstance(data, bytes) or (isinstance(data, (str, Path)) and existing_path(data).is_file()):
+        file: VideoFile = data
+        return with_timeout(timeout, lambda: _read_file(file, count, reader, sampling, fps), _display_name(file))
     pictures = list_frames(data)
-    chosen = choose([float(i) for i in range(len(pictures))], list(range(len(pictures))), count, sampling, fps)
-    return [load_image(pictures[i]) for i in chosen], [float(i) for i in chosen]
+    times = [float(number) for number in range(len(pictures))]
+    chosen = choose_frames(times, list(range(len(pictures))), count, sampling, fps)
+    return [load_image(pictures[number]) for number in chosen], [float(number) for number in chosen]
 
 
-def choose(
+def choose_frames(
     times: Sequence[float], keyframes: Sequence[int], count: int, sampling: Sampling, fps: float | None
 ) -> list[int]:
-    """Which of the frames at ``times`` are shown."""
-    among = list(range(len(times)))
+    """Numbers of at most ``count`` frames, in ascending order, out of those at ``times`` (seconds)."""
+    candidates = list(range(len(times)))
     if sampling == "keyframes":
-        among = list(keyframes) or among
+        candidates = list(keyframes) or candidates
     elif sampling == "fps" and fps:
-        # the first frame of each interval of the clock
-        ticks = [math.floor((time - times[0]) * fps + 1e-6) for time in times]
-        among = [i for i, tick in enumerate(ticks) if i == 0 or tick > ticks[i - 1]]
-    return [among[i] for i in uniform(len(among), count)]
+        # time is cut into intervals of 1 / fps seconds; of each one that has frames, the first frame is a candidate
+        intervals = [math.floor((time - times[0]) * fps + 1e-6) for time in times]  # 1e-6: times are rounded
+        candidates = [i for i, interval in enumerate(intervals) if i == 0 or interval > intervals[i - 1]]
+    return [candidates[i] for i in uniform(len(candidates), count)]
 
 
-def within(seconds: float, read: Callable[[], T], name: str) -> T:
-    """What ``read`` returns or raises, unless it takes too long. Raises BadSample.
+def with_timeout(seconds: float, read: Callable[[], T], name: str) -> T:
+    """What ``read`` returns or raises. Raises BadSample where that takes longer than ``seconds``; ``name`` is read.
 
-    A decoder that hangs cannot be stopped: its thread is left behind, which ends with the process.
+    Python cannot stop a decoder that hangs, so it runs in a thread of its own. A thread that is given up goes on in
+    the background until the process ends, which it does not hold up.
     """
     done: list[T] = []
     failed: list[BaseException] = []
@@ -79,26 +92,27 @@ def within(seconds: float, read: Callable[[], T], name: str) -> T:
     return done[0]
 
 
-def _read(
-    data: Any, count: int, reader: str, sampling: Sampling, fps: float | None
+def _read_file(
+    file: VideoFile, count: int, reader: str, sampling: Sampling, fps: float | None
 ) -> tuple[list[Image.Image], list[float]]:
-    clip: Clip = open_clip(data, reader, _called(data))
+    clip = open_clip(file, reader, _display_name(file))
     if not clip.times:
-        raise BadSample("broken video", f"{_called(data)} has a video stream without frames")
-    chosen = choose(clip.times, clip.keyframes, count, sampling, fps)
+        raise BadSample("broken video", f"{_display_name(file)} has a video stream without frames")
+    chosen = choose_frames(clip.times, clip.keyframes, count, sampling, fps)
     images = clip.get(chosen)
-    first = clip.times[0]
-    return images, [clip.times[i] - first for i in chosen]
+    start = clip.times[0]  # some files begin their clock elsewhere than at 0
+    return images, [clip.times[number] - start for number in chosen]
 
 
-def _called(data: Any) -> str:
-    return f"a video of {len(data)} bytes" if isinstance(data, bytes) else str(data)
+def _display_name(file: VideoFile) -> str:
+    return f"a video of {len(file)} bytes" if isinstance(file, bytes) else str(file)
 
 
 def _check(count: int, sampling: str, fps: float | None, timeout: float) -> None:
+    """Raises InputError for options that no video can be read with."""
     if count < 1:
         raise InputError(f"a video is shown with {count} frames; it must be at least 1")
     if sampling == "fps" and not (fps and fps > 0):
         raise InputError(f"sampling=fps needs fps above 0, and it is {fps}")
-    if not timeout > 0:
+    if not timeout > 0:  # NaN, too
         raise InputError(f"the time limit of a video is {timeout} s; it must be above 0")

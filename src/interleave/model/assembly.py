@@ -1,37 +1,45 @@
-"""Config -> objects: the only place that reads a config. After this, every part is plain arguments."""
+"""Config -> model: the only place that reads the nodes of a model's parts. Every part is built from plain arguments."""
 
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..core.errors import InputError
+from ..core.options import Config as Config  # others import it from here
 from ..core.types import VisionSpec
 from ..interfaces.model_parts import ModalityAdapter
 from ..interfaces.registry import llms, modalities, projectors, vision_encoders
 from .interleaved_model import InterleavedModel
 
-Config = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Assembly:
-    """A model and what the data side needs of it."""
+    """A model and what the data side needs of it.
+
+    model: at its initial weights.
+    adapters: copies of the model's without weights, by modality, which travel to loader workers.
+    vision: what a view is, as seen from behind the projector.
+    """
 
     model: InterleavedModel
     adapters: Mapping[str, ModalityAdapter]
-    """Copies without weights, for loader workers."""
     vision: VisionSpec
 
 
 def assemble(config: Config) -> Assembly:
-    """Vision encoder, projector, language model and adapters -> one model, at its initial weights."""
+    """Build ``vision_encoder``, ``projector``, ``llm`` and every ``modality`` of a config, and the model of them.
+
+    Raises InputError for a part or an option that there is not, and where no modality is chosen.
+    """
     vision = vision_encoders.build(config["vision_encoder"])
     llm = llms.build(config["llm"])
-    left = {"grid": vision.spec.grid, "prefix": vision.spec.prefix}
-    projector = projectors.build(config["projector"], vision_dim=vision.dim, llm_dim=llm.dim, **left)
+    tokens = {"grid": vision.spec.grid, "prefix": vision.spec.prefix}  # what the encoder leaves of a view
+    projector = projectors.build(config["projector"], vision_dim=vision.dim, llm_dim=llm.dim, **tokens)
+    # adapters count tokens behind the projector, which may leave fewer
     spec = replace(vision.spec, grid=projector.grid, prefix=projector.prefix)
-    adapters = {name: modalities.build(node, vision=spec, llm_dim=llm.dim) for name, node in config["modality"].items()}
+    adapters: dict[str, ModalityAdapter] = {}
+    for name, node in config["modality"].items():
+        adapters[name] = modalities.build(node, vision=spec, llm_dim=llm.dim)
     if not adapters:
         raise InputError(f"no modality is chosen; choose modality=[...] of {', '.join(modalities)}")
     light = {name: copy.deepcopy(adapter).to("meta") for name, adapter in adapters.items()}

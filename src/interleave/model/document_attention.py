@@ -1,10 +1,12 @@
 """Causal attention within each document of a packed row, for any language model of Transformers.
 
 ``register_attention()`` adds it under the name ``"documents"``. It builds no mask for packed rows: on a GPU in half
-precision it runs the varlen kernel, elsewhere causal sdpa on one document after another. What a kernel cannot do (a
-document longer than the sliding window without a window in the kernel, soft-capped scores, sinks) is computed exactly,
-document by document. A call without ``segments`` is Transformers' own: generation, with its cache, its mask and its
-left padding.
+precision it runs the varlen kernel, elsewhere causal sdpa on one document after another. What a kernel cannot do is
+computed exactly, document by document: a document longer than the sliding window without a window in the kernel,
+soft-capped scores, sinks. A call without ``segments`` is Transformers' own: generation, with its cache, its mask and
+its left padding.
+
+Shapes: B rows of T tokens, H query heads, H' key and value heads (H is a multiple of H'), d dimensions a head.
 """
 
 import inspect
@@ -19,15 +21,16 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "documents"
-LARGEST_HEAD = 256
+MAX_HEAD_DIM = 256
 """Dimensions of a head that the varlen kernel takes."""
 
 
 class Segments(NamedTuple):
     """Where documents begin and end, worked out once a batch and read by every layer.
 
-    lengths: of the runs of equal ``document``, row by row, padding included; each list sums to T.
-    offsets: (number of runs + 1,) int32 borders in the flattened (B * T) tokens. longest: the longest run.
+    lengths: of the documents, row by row; padding counts as one; each row's list sums to T.
+    offsets: (number of documents + 1,) int32 borders in the flattened (B * T) tokens.
+    longest: the longest document.
     """
 
     lengths: list[list[int]]
@@ -35,12 +38,14 @@ class Segments(NamedTuple):
     longest: int
 
 
-class Scores(NamedTuple):
+class Scoring(NamedTuple):
     """How a layer turns queries and keys into weights.
 
-    scale: of the products. window: how many tokens a query sees, itself included; None sees all before it. softcap:
-    scores become softcap * tanh(scores / softcap). sinks: (H,) a score for each head that takes weight and gives
-    nothing. dropout: share of the weights that are dropped.
+    scale: factor of the products; None is d ** -0.5.
+    window: how many tokens a query sees, itself included; None sees all before it.
+    softcap: scores become softcap * tanh(scores / softcap), as in Gemma 2.
+    sinks: (H,) a score for each head that takes weight and gives nothing, as in gpt-oss.
+    dropout: share of the weights that are dropped.
     """
 
     scale: float | None = None
@@ -55,11 +60,14 @@ class Scores(NamedTuple):
         return self.softcap is None and self.sinks is None
 
 
-def segments(document: Tensor) -> Segments:
-    """(B, T) -> its runs."""
-    lengths = [torch.unique_consecutive(row, return_counts=True)[1].tolist() for row in document.cpu()]
-    flat = torch.tensor([0, *(n for row in lengths for n in row)])
-    offsets = flat.cumsum(0).to(device=document.device, dtype=torch.int32)
+def segments(document_ids: Tensor) -> Segments:
+    """The documents of packed rows, from ``Batch.document_ids`` (B, T)."""
+    lengths = [torch.unique_consecutive(row, return_counts=True)[1].tolist() for row in document_ids.cpu()]
+    borders = [0]
+    for row in lengths:
+        borders.extend(row)
+    flat = torch.tensor(borders)  # (documents + 1,) lengths, a 0 before them
+    offsets = flat.cumsum(0).to(device=document_ids.device, dtype=torch.int32)
     return Segments(lengths, offsets, int(flat.max()))
 
 
@@ -72,89 +80,107 @@ def attend(
     segments: Segments | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """query (B, H, T, d), key and value (B, H', T, d), H a multiple of H' -> (B, T, H, d)."""
-    named = {"scale": "scaling", "window": "sliding_window", "softcap": "softcap", "sinks": "s_aux"}
-    given = {ours: options.get(theirs) for ours, theirs in named.items()}
-    scores = Scores(**given, dropout=options.get("dropout", 0.0))
+    """What Transformers calls in every layer.
+
+    query: (B, H, T, d), after rotation. key, value: (B, H', T, d). options: Transformers' names for what a layer has of
+    its own. Returns (B, T, H, d), and no weights.
+    """
+    scoring = Scoring(
+        scale=options.get("scaling"),
+        window=options.get("sliding_window"),
+        softcap=options.get("softcap"),
+        sinks=options.get("s_aux"),
+        dropout=options.get("dropout", 0.0),
+    )
     if segments is None:
-        return _generation(module, query, key, value, attention_mask, scores, options), None
-    query, key, value = _half(query, key, value)
-    if _kernel_fits(query, value, scores):
-        return _varlen(query, key, value, segments, scores), None
-    rows = [
-        torch.cat([_one(q, k, v, scores) for q, k, v in zip(*(x.split(lengths, 1) for x in row), strict=True)], 1)
-        for *row, lengths in zip(query, key, value, segments.lengths, strict=True)
-    ]
-    return torch.stack(rows).transpose(1, 2), None
+        return _generating(module, query, key, value, attention_mask, scoring, options), None
+    query, key, value = _in_autocast_dtype(query, key, value)
+    if _kernel_fits(query, value, scoring):
+        return _varlen(query, key, value, segments, scoring), None
+    rows = []
+    for row_query, row_key, row_value, lengths in zip(query, key, value, segments.lengths, strict=True):
+        documents = zip(
+            row_query.split(lengths, 1), row_key.split(lengths, 1), row_value.split(lengths, 1), strict=True
+        )
+        attended = [_one_document(q, k, v, scoring) for q, k, v in documents]
+        rows.append(torch.cat(attended, 1))  # (H, T, d)
+    return torch.stack(rows).transpose(1, 2), None  # (B, T, H, d)
 
 
-def _half(*tensors: Tensor) -> tuple[Tensor, ...]:
+def _in_autocast_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Under autocast rotation leaves queries and keys in float32; sdpa would cast them itself, the kernel does not."""
-    kind = tensors[0].device.type
-    if not torch.is_autocast_enabled(kind):
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
         return tensors
-    return tuple(x.to(torch.get_autocast_dtype(kind)) for x in tensors)
+    return tuple(tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors)
 
 
-def _kernel_fits(query: Tensor, value: Tensor, scores: Scores) -> bool:
+def _kernel_fits(query: Tensor, value: Tensor, scoring: Scoring) -> bool:
+    """Whether the varlen kernel computes what the layer asks for, on this device."""
     half = query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
-    return half and scores.plain and not scores.dropout and query.shape[-1] == value.shape[-1] <= LARGEST_HEAD
+    return half and scoring.plain and not scoring.dropout and query.shape[-1] == value.shape[-1] <= MAX_HEAD_DIM
 
 
-def _one(query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-    """One document: (H, T, d), (H', T, d) -> (H, T, d)."""
+def _one_document(query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
+    """Attention of one document by itself: (H, T, d), (H', T, d) twice -> (H, T, d)."""
     length = query.shape[-2]
-    window = scores.window if scores.window is not None and scores.window < length else None
-    if scores.plain and window is None:
+    window = scoring.window if scoring.window is not None and scoring.window < length else None
+    if scoring.plain and window is None:
         grouped = query.shape[0] != key.shape[0]
         return F.scaled_dot_product_attention(
-            query, key, value, dropout_p=scores.dropout, is_causal=True, scale=scores.scale, enable_gqa=grouped
+            query, key, value, dropout_p=scoring.dropout, is_causal=True, scale=scoring.scale, enable_gqa=grouped
         )
-    return _exact(query, key, value, _band(length, window, query.device), scores)
+    return _exact(query, key, value, _band(length, window, query.device), scoring)
 
 
 def _band(length: int, window: int | None, device: torch.device) -> Tensor:
-    """(T, T): whether a query (row) sees a key (column)."""
+    """(T, T) bool: whether a query (row) sees a key (column), all before it or the last ``window`` of them."""
     seen = torch.ones(length, length, dtype=torch.bool, device=device).tril()
     return seen if window is None else seen.triu(1 - window)
 
 
-def _exact(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, scores: Scores) -> Tensor:
-    """(..., H, Q, d), (..., H', K, d) -> (..., H, Q, d), for masks and scores that the fast path does not know."""
-    if (groups := query.shape[-3] // key.shape[-3]) > 1:
+def _exact(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, scoring: Scoring) -> Tensor:
+    """Masks and scores that the fast path does not know, by the formula.
+
+    query: (..., H, Q, d). key, value: (..., H', K, d). seen: bool, broadcastable to (..., H, Q, K). Returns
+    (..., H, Q, d).
+    """
+    groups = query.shape[-3] // key.shape[-3]
+    if groups > 1:  # every key head serves so many query heads
         key, value = key.repeat_interleave(groups, -3), value.repeat_interleave(groups, -3)
-    if scores.plain:
+    if scoring.plain:
         return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=seen, dropout_p=scores.dropout, scale=scores.scale
+            query, key, value, attn_mask=seen, dropout_p=scoring.dropout, scale=scoring.scale
         )
-    scale = query.shape[-1] ** -0.5 if scores.scale is None else scores.scale
-    weights = query @ key.transpose(-1, -2) * scale
-    if scores.softcap is not None:
-        weights = scores.softcap * torch.tanh(weights / scores.softcap)
+    scale = query.shape[-1] ** -0.5 if scoring.scale is None else scoring.scale
+    scores = query @ key.transpose(-1, -2) * scale  # (..., H, Q, K)
+    if scoring.softcap is not None:
+        scores = scoring.softcap * torch.tanh(scores / scoring.softcap)
     if seen is not None:
-        weights = weights.masked_fill(~seen, torch.finfo(weights.dtype).min)
-    if scores.sinks is not None:
-        sinks = scores.sinks.to(weights.dtype).view(-1, 1, 1).expand(*weights.shape[:-1], 1)
-        weights = torch.cat([weights, sinks], -1)
-    shares = weights.float().softmax(-1)[..., : key.shape[-2]].to(value.dtype)
-    return F.dropout(shares, scores.dropout) @ value
+        scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
+    if scoring.sinks is not None:  # one more column, which takes its share of the softmax and has no value
+        sinks = scoring.sinks.to(scores.dtype).view(-1, 1, 1).expand(*scores.shape[:-1], 1)
+        scores = torch.cat([scores, sinks], -1)  # (..., H, Q, K + 1)
+    weights = scores.float().softmax(-1)[..., : key.shape[-2]].to(value.dtype)  # (..., H, Q, K)
+    return F.dropout(weights, scoring.dropout) @ value
 
 
-def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scores: Scores) -> Tensor:
+def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scoring: Scoring) -> Tensor:
+    """All documents of all rows in one call of torch's kernel: (B, H, T, d) -> (B, T, H, d)."""
     from torch.nn.attention.varlen import varlen_attn
 
     batch, heads, length, _ = query.shape
     groups = heads // key.shape[1]
-    grouped: dict[str, Any] = {}
+    grouped: dict[str, Any] = {}  # arguments that older kernels do not have
     if groups > 1 and _kernel_takes_groups():
         grouped = {"enable_gqa": True}
     elif groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
-    before = -1 if scores.window is None else scores.window - 1
+    q, k, v = (tensor.transpose(1, 2).flatten(0, 1) for tensor in (query, key, value))  # (B * T, H, d)
+    before = -1 if scoring.window is None else scoring.window - 1  # the kernel does not count the token itself
     ends, longest = segments.offsets, segments.longest
     out = varlen_attn(
-        q, k, v, ends, ends, longest, longest, scale=scores.scale, window_size=(before, 0), **grouped
+        q, k, v, ends, ends, longest, longest, scale=scoring.scale, window_size=(before, 0), **grouped
     )  # fmt: skip
     assert isinstance(out, Tensor)
     return out.view(batch, length, heads, -1)
@@ -162,34 +188,35 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, segments: Segments, score
 
 @cache
 def _kernel_takes_groups() -> bool:
-    """From torch 2.12."""
+    """Whether the kernel repeats key heads itself; it does from torch 2.12."""
     from torch.nn.attention.varlen import varlen_attn
 
     return "enable_gqa" in inspect.signature(varlen_attn).parameters
 
 
-def _generation(
+def _generating(
     module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
-    scores: Scores,
+    scoring: Scoring,
     options: dict[str, Any],
 ) -> Tensor:
-    """(B, H, Q, d), (B, H', K, d) and Transformers' mask, True where a key is seen -> (B, Q, H, d).
+    """One call of Transformers' ``generate``: (B, H, Q, d), (B, H', K, d) twice -> (B, Q, H, d).
 
-    Without a mask a row is one document: a whole one, or one more token of it.
+    mask: Transformers' own, True where a key is seen. Without one a row is one document: a whole one, or one more token
+    of it after a cache.
     """
     length = query.shape[-2]
     whole = mask is None and length == key.shape[-2]
-    window = scores.window if whole and scores.window is not None and scores.window < length else None
-    if scores.plain and window is None:
+    window = scoring.window if whole and scoring.window is not None and scoring.window < length else None
+    if scoring.plain and window is None:
         out, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
         assert isinstance(out, Tensor)
         return out
     seen = _band(length, window, query.device) if whole else mask
-    return _exact(query, key, value, seen, scores).transpose(1, 2)
+    return _exact(query, key, value, seen, scoring).transpose(1, 2)
 
 
 def _mask(*, attention_mask: Tensor | None = None, q_length: int, kv_length: int, **options: Any) -> Tensor | None:

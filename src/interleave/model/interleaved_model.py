@@ -10,15 +10,26 @@ from ..interfaces.model_parts import LanguageModel, ModalityAdapter, Projector, 
 from .loss import document_losses, next_token_loss
 
 
-def scatter(text: Tensor, slots: Tensor, features: Tensor) -> Tensor:
-    """Write features (n, D) over text (B, T, D) at ``slots`` (n,), indices into the flattened tokens."""
-    if len(slots) != len(features):
-        raise ValueError(f"the text has {len(slots)} slots but the vision side made {len(features)} features")
-    return text.flatten(0, 1).index_copy(0, slots, features.to(text.dtype)).view_as(text)
+def scatter(text: Tensor, visual_positions: Tensor, features: Tensor) -> Tensor:
+    """Write features (n, D) over token embeddings (B, T, D).
+
+    visual_positions: (n,) indices into the flattened (B * T) tokens. Raises ValueError where the two counts differ,
+    which means that an adapter's ``merge`` did not make what its layout promised.
+    """
+    if len(visual_positions) != len(features):
+        raise ValueError(
+            f"the text has {len(visual_positions)} slots but the vision side made {len(features)} features"
+        )
+    flat = text.flatten(0, 1)  # (B * T, D)
+    return flat.index_copy(0, visual_positions, features.to(text.dtype)).view_as(text)  # (B, T, D)
 
 
 class InterleavedModel(nn.Module):
-    """One model for every modality: whatever is shown becomes features in the slots that the renderer left."""
+    """One model for every modality: whatever is shown becomes features at the positions that the renderer left.
+
+    Shapes: V views of S x S pixels, P tokens a view after the projector, B rows of T tokens, D the width of the
+    language model.
+    """
 
     mean: Tensor
     std: Tensor
@@ -30,59 +41,82 @@ class InterleavedModel(nn.Module):
         llm: LanguageModel,
         adapters: Mapping[str, ModalityAdapter],
     ) -> None:
+        """adapters: by the modality's name, which is the ``kind`` of the visuals in a batch."""
         super().__init__()
-        self.vision_encoder, self.projector, self.llm = vision, projector, llm
+        self.vision_encoder = vision
+        self.projector = projector
+        self.llm = llm
         self.modality = nn.ModuleDict(adapters)
         for name in ("mean", "std"):
-            values = torch.tensor(getattr(vision.spec, name)).view(3, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+            values = torch.tensor(getattr(vision.spec, name)).view(3, 1, 1)  # one a channel
+            self.register_buffer(name, values, persistent=False)  # the spec says them; no checkpoint does
 
-    def encode_views(self, pixels: Tensor) -> Tensor:
-        """(V, 3, S, S) uint8 -> (V, P, D)"""
-        normal = ((pixels / 255 - self.mean) / self.std).to(self.mean.dtype)
+    def encode_views(self, pixel_values: Tensor) -> Tensor:
+        """Normalise, encode and project: (V, 3, S, S) uint8 -> (V, P, D)."""
+        normal = ((pixel_values / 255 - self.mean) / self.std).to(self.mean.dtype)  # (V, 3, S, S)
         projected: Tensor = self.projector(self.vision_encoder(normal))
         return projected
 
     def adapter(self, kind: str) -> ModalityAdapter:
+        """The modality of that name."""
         adapter = self.modality[kind]
         assert isinstance(adapter, ModalityAdapter)
         return adapter
 
     def embed(self, batch: Batch, features: Sequence[Tensor] | None = None) -> Tensor:
-        """Token embeddings with every visual in its place: (B, T, D). ``features``: of the visuals, where known."""
+        """Token embeddings with every visual in its place, (B, T, D).
+
+        features: of the batch's visuals, (n, D) each, where they are known already; None encodes them.
+        """
         if features is None:
             features = self.features(batch)
-        text = self.llm.embed(batch.input_ids)
-        return scatter(text, batch.visual_positions, torch.cat([*features, text.new_zeros(0, text.shape[-1])]))
+        text = self.llm.embed(batch.input_ids)  # (B, T, D)
+        nothing = text.new_zeros(0, text.shape[-1])  # a batch may show no visual, and cat needs a tensor
+        return scatter(text, batch.visual_positions, torch.cat([*features, nothing]))
 
     def features(self, batch: Batch) -> list[Tensor]:
-        """What stands in the slots of each visual, (n, D) each, in the order of ``batch.visual_positions``."""
-        seen = self.encode_views(batch.pixel_values)
-        counts = [shown.views for shown in batch.shown]
-        views = seen[: sum(counts)].split(counts)
-        made = [self.adapter(s.kind).merge(v, s.meta) for s, v in zip(batch.shown, views, strict=True)]
-        return [self._nothing(seen), *made]
+        """What stands at ``batch.visual_positions``, (n, D) for each visual in their order.
 
-    def _nothing(self, seen: Tensor) -> Tensor:
-        """(0, D), in the graph of the vision tower and of every adapter's weights, whatever the batch shows: ranks meet
-        in the gradients of all of them."""
+        The first entry is empty: it keeps every weight in the graph, whatever the batch shows.
+        """
+        seen = self.encode_views(batch.pixel_values)  # (V, P, D)
+        counts = [visual.views for visual in batch.visuals]
+        # a batch without visuals has one blank view, which belongs to nothing and is left out here
+        views = seen[: sum(counts)].split(counts)
+        merged = []
+        for visual, seen_of_it in zip(batch.visuals, views, strict=True):
+            merged.append(self.adapter(visual.kind).merge(seen_of_it, visual.meta))  # (n, D)
+        return [self._anchor(seen), *merged]
+
+    def _anchor(self, seen: Tensor) -> Tensor:
+        """A (0, D) tensor that depends on the vision tower and on every adapter's weights.
+
+        Ranks reduce gradients parameter by parameter. One whose batch shows no picture would have no gradient for the
+        vision tower, skip its reduction, and leave the other ranks waiting for ever; with this it has a gradient of
+        zeros. seen: (V, P, D) the projected features of the batch's views.
+        """
         idle = [p.flatten()[:0].view(0, seen.shape[-1]).to(seen.dtype) for p in self.modality.parameters()]
-        return torch.cat([seen[:0].flatten(0, 1), *idle])
+        return torch.cat([seen[:0].flatten(0, 1), *idle])  # (0, D)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """(B, T, D), after the language model's last norm."""
-        out: Tensor = self.llm(self.embed(batch), batch.position_ids, batch.document_ids)
-        return out
+        """Hidden states after the language model's last norm, (B, T, D)."""
+        hidden: Tensor = self.llm(self.embed(batch), batch.position_ids, batch.document_ids)
+        return hidden
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, T, vocabulary)."""
-        out: Tensor = self.llm.head(self.hidden(batch))
-        return out
+        """Logits of every position, (B, T, vocabulary). Training never makes them: see ``loss``."""
+        return self.llm.head(self.hidden(batch))
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum of token losses and number of tokens: the caller decides over what to average."""
+        """The sum of token losses and the number of supervised tokens, two scalars.
+
+        The caller decides over what to average: over one batch, or over all ranks and micro-batches of a step.
+        """
         return next_token_loss(self.hidden(batch), batch.labels, self.llm.head)
 
     def document_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sums of token losses and numbers of supervised tokens, (B, documents + 1): of column 0 is the padding."""
+        """Sums of token losses and numbers of supervised tokens by document, (B, documents + 1) each.
+
+        Column 0 is the padding.
+        """
         return document_losses(self.hidden(batch), batch, self.llm.head)

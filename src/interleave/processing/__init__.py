@@ -1,1 +1,1 @@
-"""Samples to examples and batches: records, placement, tokens and loss mask, what is too large, rows."""
+"""From samples to batches: records, placement, tokens and loss mask, what is too large, rows."""

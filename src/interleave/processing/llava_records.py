@@ -1,140 +1,184 @@
 """Records in the JSON form of LLaVA and M4-Instruct -> samples: the only place that knows that form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import BadSample
-from ..core.sample import Media, Message, Preference, Role, Sample
+from ..core.sample import Media, Message, Preference, Record, Role, Sample
 
 PLACEHOLDER = "<image>"
+"""Stands in the text for one piece of media of any kind."""
 ROLES: Mapping[str, Role] = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
                              "system": "system"}  # fmt: skip
+"""``from`` in a record -> the role of the message."""
 DEFAULT_KINDS = {"single": "multipatch", "several": "image", "video": "video", "scene": "scene3d"}
+"""What a record shows -> the modality that takes it, as published: only a single image is cut into tiles."""
+
+MediaFile = Path | bytes
+"""A path, or the content of a file."""
 
 
 def sample_from_llava(
-    record: Mapping[str, Any],
+    record: Record,
     media_root: str | Path,
     kinds: Mapping[str, str] | None = None,
     reply: bool = False,
 ) -> Sample:
     """One record of LLaVA or M4-Instruct.
 
-    record: ``conversations`` of ``{"from", "value"}``, and ``image`` (a path or a list) or ``video`` (a file, a
-    folder of frames, or a list of either, in which a list is one video by its frames), below ``media_root``, or
-    ``scene`` (a folder or file of a 3D scene, an object whose ``path`` is one, or a list of these).
-    ``<image>`` stands where one of them is read.
-    kinds: the modality that takes a ``single`` image, ``several`` images, each ``video`` and each ``scene``. As
-    published, only a single image is cut into tiles. Where ``several`` is ``scene3d``, all images of the record are
-    the views of one scene and share one placeholder. reply: drop the last answer, as for asking a model. Raises
-    BadSample.
+    record: its fields are
+        ``conversations``: a list of ``{"from": "human" or "gpt", "value": text}``, in whose texts ``<image>`` stands
+            where a piece of media is read;
+        ``image``: a path or a list of paths;
+        ``video``: a video file, a folder of frames, or a list of either; a list in that list is one video by its
+            frames;
+        ``scene``: a folder or file of a 3D scene, an object whose ``path`` is one, or a list of these;
+        ``sample_id`` or ``id``: the sample's id; ``metadata.dataset`` or ``source``: its source.
+    media_root: the folder below which all paths are.
+    kinds: the modality that takes a ``single`` image, ``several`` images, each ``video`` and each ``scene``;
+        ``DEFAULT_KINDS`` where it says nothing. Where ``several`` is ``scene3d``, all images of the record are the
+        views of one scene and share one placeholder.
+    reply: leave out the last answer, as for asking a model.
+
+    Raises BadSample where the record does not have this form.
     """
     kinds = {**DEFAULT_KINDS, **(kinds or {})}
     name = record.get("sample_id", record.get("id", ""))
-    said = record.get("metadata")
-    source = (said.get("dataset") if isinstance(said, Mapping) else "") or record.get("source", "")
+    metadata = record.get("metadata")  # where M4-Instruct names the data set
+    source = (metadata.get("dataset") if isinstance(metadata, Mapping) else "") or record.get("source", "")
     media = _media(record, Path(media_root), kinds)
-    turns = [_turn(t) for t in _spoken(record)]
-    if reply and turns and turns[-1].role == "assistant":
-        turns = turns[:-1]
-    _check(turns, reply)
-    found = sum(text.count(PLACEHOLDER) for turn in turns for text in turn.content if isinstance(text, str))
-    if found != len(media):
+    turns = [_role_and_text(turn) for turn in _turns(record)]
+    if reply and turns and turns[-1][0] == "assistant":
+        turns = turns[:-1]  # the answer that the model is asked for
+    _check_turns(turns, reply)
+    placeholders = sum(text.count(PLACEHOLDER) for _, text in turns)
+    if placeholders != len(media):
         raise BadSample(
             "placeholders",
-            f"{found} {PLACEHOLDER} placeholders for {len(media)} pieces of media; there must be one for each",
+            f"{placeholders} {PLACEHOLDER} placeholders for {len(media)} pieces of media; there must be one for each",
         )
-    waiting = iter(media)
-    filled = [Message(t.role, [part for text in t.content for part in place(str(text), waiting)]) for t in turns]
-    return Sample(filled, str(name), str(source))
+    next_media = iter(media)  # each placeholder of each message takes the next piece
+    messages = [Message(role, fill_placeholders(text, next_media)) for role, text in turns]
+    return Sample(messages, str(name), str(source))
 
 
-def preference_from_llava(
-    record: Mapping[str, Any], media_root: str | Path, kinds: Mapping[str, str] | None = None
-) -> Preference:
-    """One record in the published form: a question, ``chosen`` and ``rejected``, and images or a video.
+def preference_from_llava(record: Record, media_root: str | Path, kinds: Mapping[str, str] | None = None) -> Preference:
+    """One record of a preference data set in the published form: a question and two replies.
 
-    The question is ``question`` or ``prompt``, or ``conversations`` up to the reply. Without a placeholder the
-    media stand in front. Raises BadSample.
+    record: ``chosen`` and ``rejected`` are texts; the question is ``question`` or ``prompt``, or ``conversations`` up
+        to the reply; media as for ``sample_from_llava``. A question without placeholders shows all media before its
+        text.
+    media_root, kinds: as for ``sample_from_llava``.
+
+    Raises BadSample where the record does not have this form.
     """
-    asked = record.get("question") or record.get("prompt")
-    turns = _spoken(record)
-    if asked is not None:
-        turns = [{"from": "human", "value": _with_placeholders(str(asked), record)}]
+    question = record.get("question") or record.get("prompt")
+    turns = _turns(record)
+    if question is not None:
+        turns = [{"from": "human", "value": _with_placeholders(str(question), record)}]
     elif turns and ROLES.get(str(turns[-1].get("from"))) == "assistant":
-        turns = turns[:-1]
+        turns = turns[:-1]  # one of the two replies, which follow in fields of their own
     if not turns:
         raise BadSample("no question", "the pair has neither question, prompt nor conversations")
-    replies = {}
+    replied: dict[str, Record] = {}
     for key in ("chosen", "rejected"):
         reply = record.get(key)
         if not isinstance(reply, str) or not reply.strip():
             raise BadSample("no reply", f"the pair has no text in {key!r}")
-        replies[key] = {**record, "conversations": [*turns, {"from": "gpt", "value": reply}]}
+        replied[key] = {**record, "conversations": [*turns, {"from": "gpt", "value": reply}]}
     if record["chosen"] == record["rejected"]:
         raise BadSample("equal replies", "chosen and rejected are the same, which prefers nothing")
-    return Preference(*(sample_from_llava(replies[key], media_root, kinds) for key in ("chosen", "rejected")))
+    chosen = sample_from_llava(replied["chosen"], media_root, kinds)
+    rejected = sample_from_llava(replied["rejected"], media_root, kinds)
+    return Preference(chosen, rejected)
 
 
-def _with_placeholders(text: str, record: Mapping[str, Any]) -> str:
-    """Published questions of videos name no place."""
-    given = [record.get(key) for key in ("image", "video", "scene")]
-    count = sum(0 if not g else 1 if isinstance(g, (str, dict)) else len(g) for g in given)
-    return text if PLACEHOLDER in text else PLACEHOLDER * count + ("\n" if count else "") + text
-
-
-def place(text: str, media: Any) -> list[str | Media]:
-    """Text with ``<image>`` placeholders -> text and the next pieces of ``media`` in their places."""
-    first, *others = text.split(PLACEHOLDER)
-    parts: list[str | Media] = [first]
-    for after in others:
+def fill_placeholders(text: str, media: Iterator[Media]) -> list[str | Media]:
+    """Cut a text at its ``<image>`` placeholders, and put the next piece of ``media`` into the place of each."""
+    before, *after_placeholders = text.split(PLACEHOLDER)  # one text more than there are placeholders
+    parts: list[str | Media] = [before]
+    for after in after_placeholders:
         parts += [next(media), after]
-    return [part for part in parts if part != ""]
+    return [part for part in parts if part != ""]  # nothing stands between two that follow each other
 
 
-def _media(record: Mapping[str, Any], root: Path, kinds: Mapping[str, str]) -> list[Media]:
-    images = _paths(record.get("image"), root)
-    others = [Media(kinds["video"], path) for path in _paths(record.get("video"), root)]
+def _with_placeholders(text: str, record: Record) -> str:
+    """Placeholders for all media before the text, where it has none: published questions of videos have none."""
+    count = sum(_num_media(record.get(key)) for key in ("image", "video", "scene"))
+    if PLACEHOLDER in text:
+        return text
+    return PLACEHOLDER * count + ("\n" if count else "") + text
+
+
+def _num_media(value: Any) -> int:
+    """How many pieces of media a field names: one, or a list of them."""
+    if not value:
+        return 0
+    return 1 if isinstance(value, (str, dict)) else len(value)
+
+
+def _media(record: Record, root: Path, kinds: Mapping[str, str]) -> list[Media]:
+    """The media of a record in the order of its placeholders: images, videos, scenes."""
+    images = _files(record.get("image"), root)
+    others = [Media(kinds["video"], file) for file in _files(record.get("video"), root)]
     others += [Media(kinds["scene"], scene) for scene in _scenes(record.get("scene"), root)]
-    if len(images) > 1 and kinds["several"] == "scene3d":
+    if len(images) > 1 and kinds["several"] == "scene3d":  # they are the views of one scene
         return [Media("scene3d", images), *others]
     kind = kinds["several"] if len(images) > 1 else kinds["single"]
-    return [*(Media(kind, path) for path in images), *others]
+    return [Media(kind, image) for image in images] + others
 
 
-def _paths(value: Any, root: Path) -> list[Any]:
-    """One path for each piece of media; a list within the list is one piece, such as the frames of a video."""
-    names: Sequence[Any] = () if not value else value if isinstance(value, (list, tuple)) else [value]
-    return [[_path(part, root) for part in name] if isinstance(name, list) else _path(name, root) for name in names]
+def _files(value: object, root: Path) -> list[MediaFile | list[MediaFile]]:
+    """One file for each piece of media; a list of files is one piece, such as the frames of a video."""
+    if not value:
+        return []
+    pieces = value if isinstance(value, (list, tuple)) else [value]
+    return [_file_or_files(piece, root) for piece in pieces]
 
 
-def _scenes(value: Any, root: Path) -> list[Any]:
-    """One for each scene: a path, or what is said of it, with its ``path`` below the root."""
-    items = value if isinstance(value, list) else [value] if value else []
-    return [
-        {**item, "path": _path(item.get("path", "."), root)} if isinstance(item, dict) else _paths([item], root)[0]
-        for item in items
-    ]
+def _file_or_files(value: object, root: Path) -> MediaFile | list[MediaFile]:
+    if isinstance(value, list):
+        return [_file(part, root) for part in value]
+    return _file(value, root)
 
 
-def _path(name: Any, root: Path) -> Path | bytes:
-    """A file below ``root``, or a file's content where the record holds that."""
-    if isinstance(name, dict):  # as Hugging Face tables hold pictures
+def _scenes(value: object, root: Path) -> list[object]:
+    """For each scene its file or files, or the object that describes it with its ``path`` below the root."""
+    if not value:
+        return []
+    items = value if isinstance(value, list) else [value]
+    scenes: list[object] = []
+    for item in items:
+        if isinstance(item, dict):
+            # without a path it is the folder itself
+            scenes.append({**item, "path": _file(item.get("path", "."), root)})
+        else:
+            scenes.append(_file_or_files(item, root))
+    return scenes
+
+
+def _file(name: object, root: Path) -> MediaFile:
+    """A path below ``root``, or a file's content where the record holds that.
+
+    Raises BadSample for a path that leads out of ``root``: a data set must not make a run read other files.
+    """
+    if isinstance(name, dict):  # as tables of Hugging Face hold pictures
         name = name.get("bytes") or name.get("path")
     if isinstance(name, bytes):
         return name
-    inside = root.resolve()
+    inside = root.resolve()  # without ".." and links, so that both paths can be compared
     try:
         within = (inside / str(name)).resolve().is_relative_to(inside)
-    except ValueError as error:
+    except ValueError as error:  # such as a null character
         raise BadSample("missing file", f"{name!r} is no path: {error}") from None
     if not within:
         raise BadSample("path outside media", f"{name} leads out of the media folder {root}")
     return root / str(name)
 
 
-def _spoken(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _turns(record: Record) -> list[Record]:
+    """``conversations`` as it is; empty where there is none."""
     turns = record.get("conversations")
     if turns is None:
         return []
@@ -143,24 +187,28 @@ def _spoken(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(turns)
 
 
-def _turn(turn: Mapping[str, Any]) -> Message:
-    role, value = turn.get("from"), turn.get("value")
+def _role_and_text(turn: Record) -> tuple[Role, str]:
+    role, text = turn.get("from"), turn.get("value")
     if not isinstance(role, str) or role not in ROLES:
         raise BadSample("unknown role", f"role {role!r} is none of {', '.join(sorted(ROLES))}")
-    if not isinstance(value, str):
+    if not isinstance(text, str):
         raise BadSample("no text", f"the {role} turn has no text")
-    return Message(ROLES[role], [value])
+    return ROLES[role], text
 
 
-def _check(turns: Sequence[Message], reply: bool) -> None:
-    """A conversation alternates, the user begins and, unless a reply is wanted, the assistant ends with words."""
-    roles = [t.role for t in turns if t.role != "system"]
+def _check_turns(turns: Sequence[tuple[Role, str]], reply: bool) -> None:
+    """Raises BadSample where user and assistant do not alternate, or the user does not begin.
+
+    Unless a ``reply`` is wanted, the assistant must end, and must have said something each time.
+    """
+    roles = [role for role, _ in turns if role != "system"]
     if not roles:
         raise BadSample("no turns", "the conversation has no turns")
+    # user, assistant, user, ...
     if roles != [("user", "assistant")[i % 2] for i in range(len(roles))]:
         raise BadSample("turn order", f"turns go {', '.join(roles)}; they must alternate and begin with the user")
     if not reply and roles[-1] != "assistant":
         raise BadSample("no answer", "the conversation ends without an answer")
-    said = ["".join(x for x in t.content if isinstance(x, str)) for t in turns if t.role == "assistant"]
-    if not reply and not all(text.strip() for text in said):  # a model may have said nothing before
+    answers = [text for role, text in turns if role == "assistant"]
+    if not reply and not all(text.strip() for text in answers):  # when asked, a model may have said nothing before
         raise BadSample("empty answer", "an answer is empty")

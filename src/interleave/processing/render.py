@@ -1,6 +1,6 @@
 """Sample -> Example: the only place where text becomes tokens and where the loss mask is decided."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -11,8 +11,12 @@ from ..core.types import IGNORE, Example, Visual
 from ..interfaces.model_parts import ChatTokenizer, ModalityAdapter
 
 Labels = Literal["assistant", "published"]
-"""What is learned. ``assistant``: what the assistant says and how it stops. ``published``: what the released models
-were trained with, the assistant's whole turns and every token of the turn format anywhere (docs/decisions.md)."""
+"""What is learned.
+
+``assistant``: what the assistant says, and the tokens that end it.
+``published``: what the released models were trained with: the assistant's whole turns, and every token of the turn
+    format wherever it stands (docs/decisions.md).
+"""
 
 
 def render(
@@ -22,116 +26,150 @@ def render(
     reply: bool = False,
     labels: Labels = "assistant",
 ) -> Example:
-    """One conversation as tokens. ``reply`` leaves the assistant's next turn open, for generation."""
+    """One conversation as tokens, labels and visuals.
+
+    sample: the visuals stand where they will be read.
+    adapters: by the name of the modality.
+    chat: the language model's tokenizer and turn format. Its own system turn begins a conversation without one.
+    reply: write the header of one more turn of the assistant, which generation then goes on from.
+    labels: what is learned.
+
+    Raises BadSample, with the sample's name in front, where media cannot be used, and InputError for media of a
+    modality that the model does not have.
+    """
     writer = _Writer(adapters, chat, labels)
     try:
-        writer.template(chat.begin)
+        writer.write_format(chat.begin)
         if chat.system and (not sample.messages or sample.messages[0].role != "system"):
-            writer.turn(Message("system", [chat.system]))
-        for turn in sample.messages:
-            writer.turn(_in_front(turn) if labels == "published" else turn)
+            writer.write_message(Message("system", [chat.system]))
+        for message in sample.messages:
+            writer.write_message(_single_visual_first(message) if labels == "published" else message)
     except BadSample as bad:
         raise BadSample(bad.reason, f"{sample.name}: {bad.message}") from None
     if reply:
-        writer.template(chat.open("assistant"))
+        writer.write_format(chat.open("assistant"))
     return writer.example(sample.name)
 
 
-def _in_front(turn: Message) -> Message:
-    """A turn's only visual before its text, on a line of its own, as the public training code puts it."""
-    media = [part for part in turn.content if isinstance(part, Media)]
-    if len(media) != 1 or turn.content[0] is media[0]:
-        return turn
-    text = "".join(part for part in turn.content if isinstance(part, str)).strip()
-    return Message(turn.role, [media[0], f"\n{text}"] if text else [media[0]])
+def _single_visual_first(message: Message) -> Message:
+    """A message's only visual before its text, on a line of its own, as the public training code of LLaVA puts it."""
+    media = [part for part in message.content if isinstance(part, Media)]
+    if len(media) != 1 or message.content[0] is media[0]:
+        return message
+    text = "".join(part for part in message.content if isinstance(part, str)).strip()
+    return Message(message.role, [media[0], f"\n{text}"] if text else [media[0]])
 
 
 class _Writer:
-    """ids and labels grow together, piece by piece, so that nothing is ever searched for.
+    """Writes a conversation piece by piece. Ids and labels grow together, so that nothing is ever searched for.
 
-    Text waits until something ends it, so that a turn's header and its first words are encoded as the one text they
-    are: a tokenizer may merge across their border. A change of what is learned ends a text, too, so that the prompt of
-    a question is a prefix of the same conversation in training.
+    Text is not encoded at once but waits until something ends it. So a turn's header and its first words are encoded
+    as the one text that they are: a tokenizer may merge across their border. A change of what is learned ends a text,
+    too, so that the prompt of a question is a prefix of the same conversation in training.
+
+    In every method ``learn`` says whether the tokens get labels.
     """
 
     def __init__(self, adapters: Mapping[str, ModalityAdapter], chat: ChatTokenizer, labels: Labels) -> None:
-        self.adapters, self.chat, self.published = adapters, chat, labels == "published"
+        self.adapters = adapters
+        self.chat = chat
+        self.published = labels == "published"
         self.ids: list[int] = []
-        self.labels: list[int] = []
-        self.slots: list[int] = []
+        self.labels: list[int] = []  # as long as ``ids``
+        self.visual_positions: list[int] = []  # where in ``ids`` features will stand
         self.visuals: list[Visual] = []
-        self.spans: list[tuple[int, int]] = []
-        self.answers: list[int] = []
-        self.waiting, self.learn_waiting = "", False
+        self.spans: list[tuple[int, int]] = []  # [start, end) in ``ids``, one for each visual
+        self.answers: list[int] = []  # where in ``ids`` the assistant's messages begin
+        self.pending_text = ""  # waits to be encoded
+        self.pending_learn = False
 
-    def turn(self, turn: Message) -> None:
-        learn = turn.role == "assistant"
-        header = self.chat.open(turn.role)
+    def write_message(self, message: Message) -> None:
+        """Write a whole turn: header, text and media, and what closes it."""
+        learn = message.role == "assistant"
+        header = self.chat.open(message.role)
         if learn:
-            self.answers.append(self.length_so_far() + self.length(header))
-        self.template(header, learn and self.published)
-        for part in turn.content:
+            # behind the text that waits and the header, as if each were encoded by itself
+            self.answers.append(self._num_tokens() + self._num_format_tokens(header))
+        self.write_format(header, learn and self.published)  # the published models learned their own header, too
+        for part in message.content:
             if isinstance(part, Media):
-                self.show(part)
+                self.write_media(part)
             else:
-                self.text(part, learn)
-        self.template(self.chat.close(turn.role), learn)
+                self.write_text(part, learn)
+        self.write_format(self.chat.close(message.role), learn)
 
-    def show(self, media: Media) -> None:
+    def write_media(self, media: Media) -> None:
+        """Write what stands for a piece of media: the titles and features of its layout."""
         if media.kind not in self.adapters:
             raise InputError(f"the model has no modality {media.kind!r}{hint(media.kind, self.adapters)}")
         visual = self.adapters[media.kind].prepare(media.data)
         self.visuals.append(visual)
-        before = self.length_so_far()
+        start = self._num_tokens()
         for piece in visual.layout:
-            if isinstance(piece, int):
-                self.features(piece)
+            if isinstance(piece, int):  # that many features
+                self.write_features(piece)
             else:
-                self.template(piece)
-        self.spans.append((before, self.length_so_far()))
+                self.write_format(piece)
+        self.spans.append((start, self._num_tokens()))
 
-    def length_so_far(self) -> int:
-        """With what waits."""
-        return len(self.ids) + len(self.chat.encode(self.waiting, special=False) if self.waiting else ())
-
-    def length(self, template: str) -> int:
-        """Tokens of a text of the format by itself."""
-        pieces = self.chat.pieces(template)
-        return sum(len(self.chat.encode(p, special=False)) if isinstance(p, str) else 1 for p in pieces)
-
-    def template(self, text: str, learn: bool = False) -> None:
-        """Text of the format, in which special tokens are special."""
+    def write_format(self, text: str, learn: bool = False) -> None:
+        """Write text of the turn format, in which special tokens are special."""
         for piece in self.chat.pieces(text):
             if isinstance(piece, str):
-                self.text(piece, learn)
-            else:
-                self.tokens([piece], learn)
+                self.write_text(piece, learn)
+            else:  # the id of a special token
+                self.write_tokens([piece], learn)
 
-    def text(self, text: str, learn: bool) -> None:
-        if learn != self.learn_waiting:
-            self.flush()
-        self.waiting, self.learn_waiting = self.waiting + text, learn
+    def write_text(self, text: str, learn: bool) -> None:
+        """Append plain text to the text that waits, unless one of them is learned and the other is not."""
+        if learn != self.pending_learn:
+            self.encode_pending()
+        self.pending_text += text
+        self.pending_learn = learn
 
-    def features(self, count: int) -> None:
-        self.flush()
-        self.slots.extend(range(len(self.ids), len(self.ids) + count))
-        self.tokens([self.chat.pad_id] * count, False)
+    def write_features(self, count: int) -> None:
+        """Leave ``count`` positions for features; a padding token stands there, and nothing is learned."""
+        self.encode_pending()
+        start = len(self.ids)
+        self.visual_positions.extend(range(start, start + count))
+        self.write_tokens([self.chat.pad_id] * count, learn=False)
 
-    def tokens(self, ids: list[int], learn: bool) -> None:
-        self.flush()
+    def write_tokens(self, ids: Sequence[int], learn: bool) -> None:
+        """Append tokens, after the text that waits."""
+        self.encode_pending()
         self.ids.extend(ids)
         self.labels.extend(ids if learn else [IGNORE] * len(ids))
 
-    def flush(self) -> None:
-        text, self.waiting = self.waiting, ""
+    def encode_pending(self) -> None:
+        """Turn the text that waits into tokens."""
+        text = self.pending_text
+        self.pending_text = ""
         if text:
-            self.tokens(self.chat.encode(text, special=False), self.learn_waiting)
+            self.write_tokens(self.chat.encode(text, special=False), self.pending_learn)
 
     def example(self, name: str) -> Example:
-        self.flush()
-        ids, labels, slots = (torch.tensor(x, dtype=torch.long) for x in (self.ids, self.labels, self.slots))
+        """Everything that was written, as tensors."""
+        self.encode_pending()
+        ids = torch.tensor(self.ids, dtype=torch.long)  # (T,)
+        labels = torch.tensor(self.labels, dtype=torch.long)  # (T,)
+        visual_positions = torch.tensor(self.visual_positions, dtype=torch.long)  # (n,)
         if self.published:
-            of_format = torch.isin(ids, torch.tensor(sorted(self.chat.format_ids)))
-            of_format[slots] = False
+            of_format = torch.isin(ids, torch.tensor(sorted(self.chat.format_ids)))  # (T,) bool
+            of_format[visual_positions] = False  # the padding token there may be one of the format
             labels = torch.where(of_format, ids, labels)
-        return Example(ids, labels, slots, self.visuals, name, spans=tuple(self.spans), answers=tuple(self.answers))
+        return Example(
+            ids, labels, visual_positions, self.visuals, name, spans=tuple(self.spans), answers=tuple(self.answers)
+        )
+
+    def _num_tokens(self) -> int:
+        """How many tokens there are so far, with those of the text that waits."""
+        if not self.pending_text:
+            return len(self.ids)
+        return len(self.ids) + len(self.chat.encode(self.pending_text, special=False))
+
+    def _num_format_tokens(self, text: str) -> int:
+        """How many tokens a text of the turn format has by itself."""
+        count = 0
+        for piece in self.chat.pieces(text):
+            count += len(self.chat.encode(piece, special=False)) if isinstance(piece, str) else 1
+        return count

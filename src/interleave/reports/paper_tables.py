@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
@@ -11,7 +11,11 @@ from .read_runs import Run
 
 
 class Column(NamedTuple):
-    """Where a number of ours is found. best: what 100 in the paper is with us; 0 where the paper has our scale."""
+    """Where a number of ours is found.
+
+    task, group: of the results. metric: its name; None is the main one. best: the value that the paper prints as 100;
+    0 where the paper prints values as they are.
+    """
 
     task: str
     group: str = "all"
@@ -20,10 +24,11 @@ class Column(NamedTuple):
 
 
 def _bench(name: str) -> list[Column]:
+    """A data set of LLaVA-Interleave Bench: asked with the whole bench, with its 3D part, or alone."""
     return [Column("interleave_bench", name), Column("interleave_bench_3d", name), Column(name, name)]
 
 
-COLUMNS: Mapping[str, Sequence[Column]] = {
+PAPER_COLUMNS: Mapping[str, Sequence[Column]] = {
     **{bench.column: _bench(name) for name, bench in BENCH.items()},
     "NExT-QA": [Column("nextqa_mc")],
     "MVBench": [Column("mvbench")],
@@ -37,8 +42,11 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "MME*": [Column("mme", metric="score", best=2800)],
     "POPE": [Column("pope", metric="f1")],
 }
-OF_TABLE: Mapping[tuple[str, str], Sequence[Column]] = {("single_image", "SciQA"): [Column("scienceqa_img")]}
-"""Where two tables give one name to two columns."""
+"""Name of a column -> places of its number, of which the first that a run has is taken."""
+COLUMNS_OF_ONE_TABLE: Mapping[tuple[str, str], Sequence[Column]] = {
+    ("single_image", "SciQA"): [Column("scienceqa_img")],
+}
+"""(table, name) -> places, where two tables give one name to two columns."""
 TITLES = {
     "multi_image": "Multi-image",
     "video": "Video",
@@ -48,8 +56,13 @@ TITLES = {
 
 
 class Table(NamedTuple):
-    """One of the paper's tables. rows: name -> a number for each column, None where there is none; ours come first.
-    whole: whether the items of each of our numbers were all run and fed, by row.
+    """One of the paper's tables with rows of ours.
+
+    title: of the table.
+    columns: their names.
+    ours: run -> a number for each column, None where it has none.
+    theirs: model -> a number for each column, as printed.
+    whole: run -> for each column whether the items of its number were all run, fed and graded.
     """
 
     title: str
@@ -59,26 +72,39 @@ class Table(NamedTuple):
     whole: dict[str, list[bool]]
 
 
+class _Number(NamedTuple):
+    value: float | None
+    whole: bool
+
+
 def tables(runs: Sequence[Run]) -> list[Table]:
     """Those in which a run has a number."""
     published = yaml.safe_load(files(__package__).joinpath("published.yaml").read_text(encoding="utf-8"))
-    made = [_table(name, dict(rows), runs) for name, rows in published.items()]
-    return [table for table in made if any(x is not None for row in table.ours.values() for x in row)]
+    made = []
+    for name, node in published.items():
+        theirs = {row: numbers for row, numbers in node.items() if row != "columns"}
+        table = _table(name, node["columns"], theirs, runs)
+        if any(value is not None for row in table.ours.values() for value in row):
+            made.append(table)
+    return made
 
 
-def _table(name: str, rows: dict[str, Any], runs: Sequence[Run]) -> Table:
-    columns: list[str] = rows.pop("columns")
-    found = {run.name: [_find(run, name, column) for column in columns] for run in runs}
-    ours = {run: [value for value, _ in row] for run, row in found.items()}
-    whole = {run: [complete for _, complete in row] for run, row in found.items()}
-    return Table(TITLES[name], columns, ours, rows, whole)
+def _table(name: str, columns: list[str], theirs: dict[str, list[float]], runs: Sequence[Run]) -> Table:
+    table = Table(TITLES[name], columns, {}, theirs, {})
+    for run in runs:
+        numbers = [_find(run, name, column) for column in columns]
+        table.ours[run.name] = [number.value for number in numbers]
+        table.whole[run.name] = [number.whole for number in numbers]
+    return table
 
 
-def _find(run: Run, table: str, name: str) -> tuple[float | None, bool]:
-    """A number of a run as the paper would print it, and whether its items were all run and fed."""
-    for column in OF_TABLE.get((table, name), COLUMNS.get(name, ())):
+def _find(run: Run, table: str, name: str) -> _Number:
+    """A number of a run as the paper would print it."""
+    for column in COLUMNS_OF_ONE_TABLE.get((table, name), PAPER_COLUMNS.get(name, ())):
         value = run.metric(column.task, column.group, column.metric)
         if value is not None:
-            row = run.audit(column.task).get(column.group, {})
-            return (100 * value / column.best if column.best else value), bool(row.get("complete", False))
-    return None, True
+            row = run.audit(column.task).get(column.group)  # None: the file does not say
+            # the paper prints percent of the best possible value
+            printed = 100 * value / column.best if column.best else value
+            return _Number(printed, row is not None and row.complete)
+    return _Number(None, True)

@@ -3,61 +3,78 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import InputError
+from ..core.files import JSONObject
+from ..evaluation.audit import AuditRows, rows_from_json
 from ..evaluation.reply import Reply
-from ..evaluation.results import Results
+from ..evaluation.results import Results, results_from_json
 
-Key = tuple[str, str, int]
-"""Task, condition and number of an item."""
+ItemKey = tuple[str, str, int]
+"""Task, condition and index of an item: the same item in two runs has the same key."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """content: of ``results.json``. replies: of ``replies.jsonl``, by item."""
+    """One folder of results.
+
+    name: as the page calls it.
+    folder: where it lies.
+    content: of ``results.json``.
+    replies: of ``replies.jsonl``, by item.
+    """
 
     name: str
     folder: Path
-    content: Mapping[str, Any]
-    replies: Mapping[Key, Reply]
+    content: JSONObject
+    replies: Mapping[ItemKey, Reply]
 
-    @property
+    @cached_property
     def results(self) -> Results:
-        found: Results = self.content["results"]
-        return found
+        """What the run achieved, by task, condition and group."""
+        return results_from_json(self.content["results"])
 
-    def audit(self, task: str) -> Mapping[str, Mapping[str, Any]]:
-        """Rows of what was expected and fed, by group."""
-        rows: Mapping[str, Mapping[str, Any]] = self.content.get("audit", {}).get(task, {})
-        return rows
+    def audit(self, task: str) -> AuditRows:
+        """What was expected of a task and what was fed, by group; empty where the file does not say."""
+        return rows_from_json(self.content.get("audit", {}).get(task, {}))
 
     def metric(self, task: str, group: str, name: str | None = None) -> float | None:
-        """Of the condition in which items are asked as they are; the first one where no name is given."""
-        conditions = self.results.get(task, {})
-        metrics = next(iter(conditions.values()), {}).get(group, {})
-        value = metrics.get(name) if name else next(iter(metrics.values()), None)
+        """A number of the first condition, in which items are asked as they are; None where there is none.
+
+        name: of the metric; None takes the main one.
+        """
+        conditions = self.results.get(task)
+        if not conditions:
+            return None
+        result = next(iter(conditions.values())).get(group)  # the first condition is "as it is" where there is one
+        if result is None:
+            return None
+        value = result.metrics.get(name or result.main)
         return None if value is None else float(value)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Names are as short as they can be told apart by. Raises InputError."""
-    parts = [folder.resolve().parts for folder in folders]
+    """Runs are named by the end of their path, as short as they can be told apart by. Raises InputError."""
+    paths = [folder.resolve().parts for folder in folders]
     length = 1
-    while len({p[-length:] for p in parts}) < len({*parts}):
+    while len({parts[-length:] for parts in paths}) < len({*paths}):
         length += 1
-    return [_read(folder, "/".join(p[-length:])) for folder, p in zip(folders, parts, strict=True)]
+    return [_read(folder, "/".join(parts[-length:])) for folder, parts in zip(folders, paths, strict=True)]
 
 
 def _read(folder: Path, name: str) -> Run:
+    replies: dict[ItemKey, Reply] = {}
     try:
         content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        lines = (folder / "replies.jsonl").read_text(encoding="utf-8").splitlines()
-        replies = [Reply.read(json.loads(line)) for line in lines if line.strip()]
-        _ = content["results"]
+        for line in (folder / "replies.jsonl").read_text(encoding="utf-8").splitlines():
+            if line.strip():
+                reply = Reply.from_json(json.loads(line))
+                replies[reply.task, reply.condition, reply.index] = reply
+        _ = content["results"]  # raises where the file is another program's
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no results: {Path(error.filename).name} is not there") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} holds no results that can be read: {error!r}") from None
-    return Run(name, folder, content, {(r.task, r.condition, r.index): r for r in replies})
+    return Run(name, folder, content, replies)

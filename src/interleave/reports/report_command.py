@@ -3,11 +3,11 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from ..core.errors import InputError
+from ..core.files import JSONObject
 from ..interfaces.registry import load_plugins
 from ..interfaces.registry import tasks as known_tasks
 from ..interfaces.task import Task
@@ -16,7 +16,10 @@ from .read_runs import Run, read_runs
 
 
 def report_command(arguments: Sequence[str]) -> None:
-    """Raises InputError."""
+    """Write the report of one or several runs and print where it is. Raises InputError.
+
+    arguments: what stands behind ``interleave report``.
+    """
     parser = argparse.ArgumentParser(prog="interleave report", description="Results of runs beside the paper's.")
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a folder with results.json")
     parser.add_argument("--out", type=Path, help="folder of report.html and report.md; the first run's")
@@ -33,8 +36,12 @@ def report_command(arguments: Sequence[str]) -> None:
 
 def _tasks(runs: Sequence[Run], console: Console) -> Mapping[str, Task]:
     """The tasks as the runs had them; one whose files are gone is shown without pictures, and named."""
-    load_plugins([plugin for run in runs for plugin in run.content.get("plugins", ())])
-    nodes: dict[str, Any] = {name: node for run in runs for name, node in run.content.get("tasks", {}).items()}
+    plugins: list[str] = []
+    nodes: dict[str, JSONObject] = {}  # of a task that several runs have, the last run's
+    for run in runs:
+        plugins += run.content.get("plugins", ())
+        nodes |= run.content.get("tasks", {})
+    load_plugins(plugins)
     built: dict[str, Task] = {}
     for name, node in nodes.items():
         try:

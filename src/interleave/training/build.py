@@ -1,4 +1,4 @@
-"""Config -> what trains: the only place that makes Lightning's objects from a config."""
+"""From the config to what trains: the only place that makes Lightning's objects from a config."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -8,55 +8,66 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from ..core.errors import InputError
-from ..core.options import check
+from ..core.options import check_option
 from ..model.assembly import Config
 from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved
 from .optimizer import Stage
 from .parallelize import TOWERS
-from .resume import WholeFiles
+from .resume import AtomicCheckpointIO
 
-TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
-"""What ``_target_`` may name: only what Lightning, torch and wandb own, and our own callbacks."""
+ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
+"""What ``_target_`` may begin with: packages whose objects a config may make. Any other could run anything."""
 
 
 def build_stage(config: Config) -> Stage:
-    stage: Stage = check("stage", config["stage"], Stage)
+    """The ``stage`` node, checked. Raises InputError."""
+    stage: Stage = check_option("stage", config["stage"], Stage)
     return stage
 
 
 def build_module(config: Config, model: InterleavedModel) -> LitInterleaved:
+    """The model with its stage. ``checkpoint_activations`` is a bool or a list of towers. Raises InputError."""
     stage = build_stage(config)
-    kept = check(
+    checkpointed = check_option(
         "checkpoint_activations", config["checkpoint_activations"], bool | list[Literal["vision_encoder", "llm"]]
     )
-    return LitInterleaved(model, stage, TOWERS if kept is True else kept or ())
+    return LitInterleaved(model, stage, TOWERS if checkpointed is True else checkpointed or ())
 
 
-def build_trainer(config: Config, more: Sequence[Callback] = ()) -> Trainer:
-    """more: callbacks that no config makes."""
-    if not isinstance(config["trainer"].get("max_steps"), int) or config["trainer"]["max_steps"] < 1:
-        steps = config["trainer"].get("max_steps")
-        raise InputError(f"trainer.max_steps is {steps!r}; it must be a number of steps, the schedule's length")
-    callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node] + [*more]
+def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Trainer:
+    """Lightning's trainer with the config's callbacks and logger, and ``more_callbacks``. Raises InputError."""
+    max_steps = config["trainer"].get("max_steps")
+    if not isinstance(max_steps, int) or max_steps < 1:
+        raise InputError(f"trainer.max_steps is {max_steps!r}; it must be a number of steps, the schedule's length")
+    callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node]  # null leaves one out
+    callbacks += more_callbacks
+    options: dict[str, object] = {
+        # Lightning would add a bar of its own where no callback is one
+        "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        # without a folder of its own Lightning takes hpc_ckpt_*.ckpt of whatever run lies in the working directory
+        "default_root_dir": config["run"],
+        "plugins": [AtomicCheckpointIO()],
+        **config["trainer"],
+    }
+    strategy = options.get("strategy")
+    if isinstance(strategy, Mapping):
+        options["strategy"] = create(strategy)
     logger = create(config["logger"]) if config["logger"] else False
-    shown = any(isinstance(c, ProgressBar) for c in callbacks)
-    # without a folder of its own Lightning takes hpc_ckpt_*.ckpt of whatever run lies in the working directory
-    own = {"default_root_dir": config["run"], "plugins": [WholeFiles()]}
-    trainer = {"enable_progress_bar": shown, **own, **config["trainer"]}
-    if isinstance(trainer.get("strategy"), Mapping):
-        trainer["strategy"] = create(trainer["strategy"])
-    built: Trainer = create(trainer, callbacks=callbacks, logger=logger)
-    return built
+    trainer: Trainer = create(options, callbacks=callbacks, logger=logger)
+    return trainer
 
 
-def create(node: Config, **extra: Any) -> Any:
-    """Hydra's ``instantiate``, for targets of an allow-list."""
+def create(node: Config, **more: object) -> Any:
+    """The object that a node with a ``_target_`` describes, made by Hydra; ``more``: further arguments.
+
+    Raises InputError for a target outside ``ALLOWED_TARGETS``, and where the target itself raises anything.
+    """
     target = str(node["_target_"])
-    if not target.startswith(TARGETS):
-        raise InputError(f"_target_ {target} is not allowed; it must begin with one of {', '.join(TARGETS)}")
+    if not target.startswith(ALLOWED_TARGETS):
+        raise InputError(f"_target_ {target} is not allowed; it must begin with one of {', '.join(ALLOWED_TARGETS)}")
     try:
-        return instantiate(dict(node), **extra)
+        return instantiate(dict(node), **more)
     except Exception as error:
-        cause = error.__cause__ or error
+        cause = error.__cause__ or error  # Hydra's own error wraps that of the target
         raise InputError(f"{target} cannot be made: {type(cause).__name__}: {str(cause).splitlines()[0]}") from error

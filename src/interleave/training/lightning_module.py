@@ -1,14 +1,14 @@
-"""The model in Lightning's shape. No logic of its own: everything here can be done without Lightning."""
+"""The model in Lightning's shape: steps, what is logged, and what becomes of a step that is not finite."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from ..core.collectives import all_reduce_sum, world_size
+from ..core.collectives import world_size
 from ..core.errors import InputError
 from ..core.types import Batch
 from ..model.interleaved_model import InterleavedModel
@@ -16,100 +16,109 @@ from ..training import parallelize
 from .dpo import preference_loss
 from .lora import inject
 from .optimizer import Stage, freeze, optimizer, schedule
+from .step_sums import StepSums
 
 log = logging.getLogger(__name__)
 
-MOST_SKIPPED = 10
+MAX_SKIPPED_IN_A_ROW = 10
 """Steps in a row without a finite loss and gradient that end a run."""
 
 
 class LitInterleaved(LightningModule):
-    """Losses travel as sums. Gradients are divided once a step, by the tokens of all ranks and micro-batches."""
+    """Trains an ``InterleavedModel`` as a stage says.
+
+    A micro-batch's loss is a sum, not a mean. Gradients are divided once, before the optimiser's step, by the units
+    (tokens, or pairs in DPO) of all ranks and micro-batches together: each unit weighs the same wherever it lies.
+    """
 
     def __init__(self, model: InterleavedModel, stage: Stage, checkpoint_activations: Sequence[str] = ()) -> None:
+        """checkpoint_activations: the towers that compute their activations again in the backward pass."""
         super().__init__()
         self.model, self.stage, self.checkpoint_activations = model, stage, checkpoint_activations
         if stage.lora:
             inject(model.llm, stage.lora)
-        freeze(model, stage)
-        self._sums = torch.zeros(5 if stage.dpo else 2)  # of ``objective`` since the last step, on this rank
-        self._validation = torch.zeros_like(self._sums)
-        self._ready = False
-        self._skipped = self._in_a_row = 0
+        freeze(model, stage)  # after ``inject``, since adapters are what learns then
+        self._step_sums = StepSums.zero()  # since the last optimiser step, on this rank
+        self._validation_sums = StepSums.zero()
+        self._configured = False
+        self._skipped_steps = 0
+        self._skipped_in_a_row = 0
 
     def configure_model(self) -> None:
-        if self._ready:  # Lightning calls it once for fit and again for validation
+        """Checkpoint and shard the model, in this order, once the devices are known."""
+        if self._configured:  # Lightning calls it once for fit and again for validation
             return
-        self._ready = True
+        self._configured = True
         if self.checkpoint_activations:
             parallelize.checkpoint_activations(self.model, self.checkpoint_activations)
         if self.device_mesh is not None:
-            half = "bf16" in str(self.trainer.precision)
+            half = "bf16" in str(self.trainer.precision)  # bf16-true or bf16-mixed
             mesh = self.device_mesh["data_parallel"]
             parallelize.shard(self.model, mesh, torch.bfloat16 if half else torch.float32)
 
-    def objective(self, batch: Batch) -> Tensor:
-        """Sums over the batch: first the loss, then what it is divided by, then what else is logged."""
+    def objective(self, batch: Batch) -> StepSums:
+        """The loss of the stage over a batch: of preferences or of next tokens."""
         if self.stage.dpo:
             return preference_loss(self.model, batch, self.stage.dpo)
-        return torch.stack([part.float() for part in self.model.loss(batch)])
+        return StepSums.of_tokens(*self.model.loss(batch))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        """The sum of losses of a micro-batch, whose gradients Lightning accumulates."""
         sums = self.objective(batch)
-        self._sums = self._sums.to(sums.device) + sums.detach()
-        return sums[0]
+        self._step_sums = self._step_sums.to(sums.loss.device) + sums.detach()
+        return sums.loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        loss, count, *more = all_reduce_sum(self._sums)
-        self._sums = torch.zeros_like(self._sums)
-        self._guard(loss)
-        # Lightning has divided by the micro-batches, DDP and FSDP by the ranks: undo both, then divide by the tokens
-        factor = self.trainer.accumulate_grad_batches * world_size() / count.clamp(min=1)
+        """Divide the gradients by the step's units, drop them where they are not finite, and log the step."""
+        sums = self._step_sums.all_reduce()  # of all micro-batches and ranks
+        self._step_sums = StepSums.zero(sums.loss.device)
+        self._skip_unless_finite(sums.loss)
+        # Lightning has divided by the micro-batches, DDP and FSDP by the ranks: undo both, then divide by the units
+        factor = self.trainer.accumulate_grad_batches * world_size() / sums.count.clamp(min=1)
         for parameter in self.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
-        self.log("train/loss", loss / count.clamp(min=1), prog_bar=True)
-        self.log("train/units" if self.stage.dpo else "train/tokens", count)
+        self.log("train/loss", sums.mean_loss(), prog_bar=True)
+        self.log("train/units" if self.stage.dpo else "train/tokens", sums.count)
         if self.stage.dpo:
-            margin, won, pairs = more
-            self.log("dpo/margin", margin / pairs.clamp(min=1))
-            self.log("dpo/accuracy", won / pairs.clamp(min=1), prog_bar=True)
+            self.log("dpo/margin", sums.margin / sums.pairs.clamp(min=1))
+            self.log("dpo/accuracy", sums.won / sums.pairs.clamp(min=1), prog_bar=True)
         for group in optimizer.param_groups:
-            self.log(f"lr/{group['name']}", group["lr"])
+            self.log(f"lr/{group['name']}", group["lr"])  # such as lr/llm/matrices
 
-    def _guard(self, loss: Tensor) -> None:
-        """Skip a step whose loss or gradient is not finite: its gradients are dropped, so that the optimiser changes
-        nothing, neither weights nor its own state.
+    def _skip_unless_finite(self, loss: Tensor) -> None:
+        """Drop the gradients of a step whose loss or gradient is not finite: the optimiser then changes nothing,
+        neither weights nor its own state.
 
-        Both are sums over all ranks, so that every rank decides alike. The host reads one number a step. Raises
-        InputError after ``MOST_SKIPPED`` such steps in a row.
+        loss: summed over all ranks, as the gradient's norm is, so that every rank decides alike. The host reads one
+        number a step. Raises InputError after ``MAX_SKIPPED_IN_A_ROW`` such steps.
         """
         norm = parallelize.gradient_norm(self.parameters())
-        finite = bool(torch.isfinite(loss) & torch.isfinite(norm))
-        self._in_a_row = 0 if finite else self._in_a_row + 1
-        self._skipped += not finite
-        self.log("train/skipped_steps", float(self._skipped))
+        finite = bool(torch.isfinite(loss) & torch.isfinite(norm))  # waits for the device
+        self._skipped_in_a_row = 0 if finite else self._skipped_in_a_row + 1
+        self._skipped_steps += not finite
+        self.log("train/skipped_steps", float(self._skipped_steps))
         if finite:
             return
         for parameter in self.parameters():
-            parameter.grad = None
-        step = self.trainer.global_step + 1
-        told = f"loss {float(loss):g}, gradient norm {float(norm):g}"
+            parameter.grad = None  # AdamW passes over it: no decay, no moments, no step count
+        step = self.trainer.global_step + 1  # Lightning counts finished steps
+        numbers = f"loss {float(loss):g}, gradient norm {float(norm):g}"
         if self.trainer.is_global_zero:
-            log.warning("step %d is skipped: it is not finite (%s)", step, told)
-        if self._in_a_row == MOST_SKIPPED:
+            log.warning("step %d is skipped: it is not finite (%s)", step, numbers)
+        if self._skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:
             raise InputError(
-                f"{MOST_SKIPPED} steps in a row are not finite, the last is step {step} ({told}); nothing was learned "
-                "from them, and checkpoints are as they were before. Lower stage.lr or set trainer.gradient_clip_val, "
-                "and look at the weights that training begins with"
+                f"{MAX_SKIPPED_IN_A_ROW} steps in a row are not finite, the last is step {step} ({numbers}); nothing "
+                "was learned from them, and checkpoints are as they were before. Lower stage.lr or set "
+                "trainer.gradient_clip_val, and look at the weights that training begins with"
             )
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint that is not finite is not written at all, so that it takes no other one's place."""
+    def on_save_checkpoint(self, checkpoint: Mapping[str, object]) -> None:
+        """Raise before a checkpoint that is not finite is written, so that it takes no other one's place."""
         self.check_finite()
 
     def check_finite(self) -> None:
-        """A collective. Raises InputError, on all ranks, where a weight is not finite."""
+        """Raise InputError, on all ranks where a weight is not finite on any. A collective that each rank must call."""
         broken = parallelize.not_finite(self.model)
         if broken:
             raise InputError(
@@ -119,16 +128,17 @@ class LitInterleaved(LightningModule):
             )
 
     def on_validation_epoch_start(self) -> None:
-        self._validation = torch.zeros_like(self._validation, device=self.device)
+        self._validation_sums = StepSums.zero(self.device)
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._validation += self.objective(batch)
+        self._validation_sums = self._validation_sums + self.objective(batch)
 
     def on_validation_epoch_end(self) -> None:
-        loss, count = all_reduce_sum(self._validation)[:2]
-        self.log("val/loss", loss / count.clamp(min=1), prog_bar=True)
+        self.log("val/loss", self._validation_sums.all_reduce().mean_loss(), prog_bar=True)
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW, and the stage's schedule, which changes the rates after every step."""
         adamw = optimizer(self.model, self.stage)
         rates = schedule(adamw, self.stage, self.trainer.max_steps)
+        # "step": Lightning would change the rates once an epoch
         return {"optimizer": adamw, "lr_scheduler": {"scheduler": rates, "interval": "step"}}

@@ -1,42 +1,62 @@
-"""Low-rank adapters on a language model, through PEFT; on 4-bit weights through bitsandbytes where that exists."""
+"""Low-rank adapters (LoRA) on a language model, through PEFT; on 4-bit weights (QLoRA) through bitsandbytes.
+
+Hu et al. 2021, arXiv:2106.09685; Dettmers et al. 2023, arXiv:2305.14314. Both packages are optional.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..core.errors import InputError
+from ..interfaces.model_parts import LanguageModel
 
-LEARNS = "lora_"
-"""In the names of all parameters that adapters have."""
-ALL = "all-linear"
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+ADAPTER_MARK = "lora_"
+"""Stands in the name of every parameter of an adapter, and in no other."""
+ALL_LINEAR = "all-linear"
+"""PEFT's word for all linear layers but the head."""
 
 
 @dataclass(frozen=True)
 class Lora:
-    """Of each chosen linear layer W (out, in): W + alpha / rank * B A, with A (rank, in) and B (out, rank) trained.
+    """Options of ``stage.lora``. Each chosen linear layer W (out, in) becomes W + alpha / rank * B A, of which only
+    A (rank, in) and B (out, rank) are trained.
 
-    targets: names of layers, or ``all-linear``, which leaves out the head. quantize: keep W in 4 bits (QLoRA).
+    rank: the adapters' inner width.
+    alpha: numerator of their scale.
+    dropout: of what goes into A.
+    targets: last names of layers, such as ``q_proj``, or ``all-linear``, which leaves out the head.
+    quantize: keep W in 4 bits (QLoRA); None keeps it as it is.
     """
 
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
-    targets: str | Sequence[str] = ALL
+    targets: str | Sequence[str] = ALL_LINEAR
     quantize: Literal["nf4"] | None = None
 
     @property
     def scale(self) -> float:
+        """What B A is multiplied by."""
         return self.alpha / self.rank
 
 
-def inject(llm: nn.Module, lora: Lora) -> None:
-    """Put adapters into ``llm.model``, a model of Transformers; nothing but them takes gradients in it.
+class _IncompatibleKeys(Protocol):
+    """What torch hands to a hook after ``load_state_dict``."""
+
+    missing_keys: list[str]
+
+
+def inject(llm: LanguageModel, lora: Lora) -> None:
+    """Put adapters into ``llm.model``, a model of Transformers; in it nothing but them takes gradients afterwards.
 
     Raises InputError where a package is missing or no layer has one of the names.
     """
@@ -44,11 +64,10 @@ def inject(llm: nn.Module, lora: Lora) -> None:
         raise InputError("stage.lora needs the package peft; pip install 'interleave[lora]'")
     from peft import inject_adapter_in_model
 
-    model: Any = llm.model
-    model.requires_grad_(False)
-    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    known = {name.split(".")[-1] for name in linear}
-    missing = [name for name in _names(lora) if name not in {ALL, *known}]
+    model = llm.get_submodule("model")
+    model.requires_grad_(False)  # PEFT gives gradients to the adapters only
+    known = {name.split(".")[-1] for name, _ in _linear_layers(model)}
+    missing = [name for name in _targets(lora) if name not in {ALL_LINEAR, *known}]
     if missing:
         there = ", ".join(sorted(known))
         raise InputError(f"stage.lora.targets: the language model has no linear layer {missing[0]!r}; it has {there}")
@@ -57,85 +76,101 @@ def inject(llm: nn.Module, lora: Lora) -> None:
     inject_adapter_in_model(peft_config(lora), model)
 
 
-def peft_config(lora: Lora) -> Any:
-    """The same in PEFT's words."""
+def peft_config(lora: Lora) -> "LoraConfig":
+    """The options in PEFT's terms."""
     from peft import LoraConfig
 
-    targets: Any = ALL if lora.targets == ALL else _names(lora)
-    shape: dict[str, Any] = {"r": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
-    return LoraConfig(**shape, target_modules=targets, task_type="CAUSAL_LM")
+    scale: dict[str, Any] = {"lora_alpha": lora.alpha}  # PEFT annotates an int, and takes any number
+    targets = ALL_LINEAR if lora.targets == ALL_LINEAR else _targets(lora)
+    return LoraConfig(r=lora.rank, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM", **scale)
 
 
-def _names(lora: Lora) -> list[str]:
+def _targets(lora: Lora) -> list[str]:
     return [lora.targets] if isinstance(lora.targets, str) else list(lora.targets)
 
 
-def quantize(model: Any, lora: Lora) -> None:
-    """Linear layers but the head, in place, as 4-bit ones. They are left out of checkpoints: they do not change."""
+def _linear_layers(model: nn.Module) -> list[tuple[str, nn.Linear]]:
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+
+
+def quantize(model: nn.Module, lora: Lora) -> None:
+    """Make all linear layers but the head of a model of Transformers 4-bit ones, in place.
+
+    Their weights are left out of state dicts, and so out of checkpoints: they are frozen, and a resumed run makes them
+    again from the weights that it begins with. Raises InputError where bitsandbytes is missing.
+    """
     if find_spec("bitsandbytes") is None:
         raise InputError("stage.lora.quantize needs the package bitsandbytes; pip install 'interleave[qlora]'")
     from bitsandbytes.nn import Linear4bit
+    from transformers import PreTrainedModel
 
+    assert isinstance(model, PreTrainedModel)
     head = model.get_output_embeddings()
-    chosen = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head]
-    for name, layer in chosen:
+    for name, layer in _linear_layers(model):
+        if layer is head:  # Transformers leaves it out, too, when it quantises a model
+            continue
         dtype = layer.weight.dtype
-        made: Any = Linear4bit(
-            layer.in_features, layer.out_features, layer.bias is not None, dtype, quant_type=lora.quantize
-        )  # fmt: skip
-        made.load_state_dict(layer.state_dict())
-        made.to(layer.weight.device).requires_grad_(False)
-        made.register_state_dict_post_hook(_leave_out)
-        made.register_load_state_dict_post_hook(_not_missed)
-        model.set_submodule(name, made)
-    model.is_loaded_in_4bit = True
+        bias = layer.bias is not None
+        quantized = Linear4bit(layer.in_features, layer.out_features, bias, dtype, quant_type=lora.quantize)
+        quantized.load_state_dict(layer.state_dict())
+        quantized.to(layer.weight.device).requires_grad_(False)
+        quantized.register_state_dict_post_hook(_leave_out_weight)
+        quantized.register_load_state_dict_post_hook(_expect_no_weight)
+        model.set_submodule(name, quantized)
+    model.is_loaded_in_4bit = True  # type: ignore[assignment]  # PEFT looks here for what its layers must take
 
 
-def _leave_out(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    for name in [n for n in state if n == f"{prefix}weight" or n.startswith(f"{prefix}weight.")]:
-        del state[name]
+def _leave_out_weight(module: nn.Module, state: dict[str, object], prefix: str, metadata: object) -> None:
+    """Remove a 4-bit layer's weight and the statistics of its quantisation (``weight.*``) from a state dict."""
+    for name in list(state):
+        if name == f"{prefix}weight" or name.startswith(f"{prefix}weight."):
+            del state[name]
 
 
-def _not_missed(module: nn.Module, keys: Any) -> None:
-    keys.missing_keys[:] = [k for k in keys.missing_keys if not re.search(r"\bbase_layer\.weight$", k)]
+def _expect_no_weight(module: nn.Module, keys: _IncompatibleKeys) -> None:
+    """Make strict loading accept a state dict without the weights that ``_leave_out_weight`` left out."""
+    keys.missing_keys[:] = [key for key in keys.missing_keys if not re.search(r"\bbase_layer\.weight$", key)]
 
 
 def merged(model: nn.Module, state: Mapping[str, Tensor], lora: Lora) -> dict[str, Tensor]:
-    """``state`` of a model with adapters -> that of the model without them that computes the same, by its names.
+    """``state`` of a model with adapters as that of a model without them that computes the same, by its names.
 
     Works on gathered tensors, so that it does not matter how the model was sharded.
     """
     whole = dict(state) | dict(_dequantized(model))
-    kept = {name: tensor for name, tensor in whole.items() if LEARNS not in name}
-    result = {name.replace(".base_layer.", "."): tensor for name, tensor in kept.items()}
-    for name, down in whole.items():
+    result: dict[str, Tensor] = {}
+    for name, tensor in whole.items():
+        if ADAPTER_MARK not in name:
+            result[name.replace(".base_layer.", ".")] = tensor
+    for name, down in whole.items():  # down: A (rank, in)
         if ".lora_A." in name:
-            up = whole[name.replace(".lora_A.", ".lora_B.")]
+            up = whole[name.replace(".lora_A.", ".lora_B.")]  # B (out, rank)
             target = name.partition(".lora_A.")[0] + ".weight"
-            change = (up.float() @ down.float()) * lora.scale
+            change = (up.float() @ down.float()) * lora.scale  # (out, in) = alpha / rank * B A
             result[target] = (result[target].float() + change).to(result[target].dtype)
     return result
 
 
 def _dequantized(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The weights that ``quantize`` leaves out of a state, with what 4 bits keep of them."""
+    """The weights that ``quantize`` leaves out of a state dict, on the CPU, with what 4 bits keep of them."""
     for name, module in model.named_modules():
-        state = getattr(getattr(module, "weight", None), "quant_state", None)
-        if state is not None:
+        weight = getattr(module, "weight", None)
+        quant_state = getattr(weight, "quant_state", None)
+        if isinstance(weight, Tensor) and quant_state is not None:
             from bitsandbytes.functional import dequantize_4bit
 
-            clean = name.replace("_checkpoint_wrapped_module.", "")
-            yield f"{clean}.weight", dequantize_4bit(module.weight.data, state).cpu()
+            clean = name.replace("_checkpoint_wrapped_module.", "")  # of activation checkpointing
+            yield f"{clean}.weight", dequantize_4bit(weight.data, quant_state).cpu()
 
 
 def save_adapter(folder: Path, state: Mapping[str, Tensor], lora: Lora) -> None:
-    """The adapters alone, in PEFT's own form, for the language model alone."""
+    """Write the adapters of a model's ``state`` in PEFT's own form, for the language model alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    prefix = "base_model.model."
-    named = {
-        prefix + name.removeprefix("llm.model.").replace(".default.", "."): tensor.contiguous()
-        for name, tensor in state.items()
-        if LEARNS in name
-    }
-    save_file(named, folder / "adapter_model.safetensors", {"format": "pt"})
-    peft_config(lora).save_pretrained(folder)
+    adapters: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if ADAPTER_MARK in name:
+            # ours: llm.model.LAYER.lora_A.default.weight; PEFT's: base_model.model.LAYER.lora_A.weight
+            layer = name.removeprefix("llm.model.").replace(".default.", ".")
+            adapters[f"base_model.model.{layer}"] = tensor.contiguous()
+    save_file(adapters, folder / "adapter_model.safetensors", {"format": "pt"})
+    peft_config(lora).save_pretrained(str(folder))

@@ -1,12 +1,11 @@
 """Parallelism and activation checkpointing, applied to a finished model from outside, in this order: checkpoint, shard.
 
-The only module that imports torch.distributed.
+Beside ``core/collectives.py`` the only module that imports torch.distributed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -26,50 +25,61 @@ from ..core.files import replacing
 from ..model.interleaved_model import InterleavedModel
 
 TOWERS = ("vision_encoder", "llm")
+"""The parts of a model that consist of repeated layers."""
 
 
-def blocks(model: InterleavedModel) -> list[nn.Module]:
-    """The repeated layers of both towers."""
-    return [block for tower in TOWERS for block in getattr(model, tower).blocks()]
+def blocks(model: InterleavedModel, towers: Sequence[str] = TOWERS) -> list[nn.Module]:
+    """The repeated layers of the named towers, first to last."""
+    found: list[nn.Module] = []
+    for tower in towers:
+        found += getattr(model, tower).blocks()
+    return found
 
 
 def checkpoint_activations(model: InterleavedModel, towers: Sequence[str]) -> None:
     """Keep only the inputs of every block of ``towers`` and compute the rest again in the backward pass."""
-    chosen = {block for tower in towers for block in getattr(model, tower).blocks()}
+    chosen = set(blocks(model, towers))  # modules are equal only to themselves
     apply_activation_checkpointing(model, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=chosen.__contains__)
 
 
 def shard(model: InterleavedModel, mesh: DeviceMesh, dtype: torch.dtype = torch.float32) -> None:
-    """FSDP2: one unit per block; embeddings, head and projector share the root's.
+    """Shard parameters over the ranks of ``mesh`` (FSDP2): a unit for each block; embeddings, head and projector share
+    the root's.
 
     dtype: of the gathered parameters and of the computation; gradients are reduced in float32.
     """
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     for block in blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
-    for entrance in ("loss", "document_losses"):
-        register_fsdp_forward_method(model, entrance)
+    fully_shard(model, mesh=mesh, mp_policy=policy)  # what no block holds
+    for method in ("loss", "document_losses"):  # called in place of forward: they gather the root's parameters, too
+        register_fsdp_forward_method(model, method)
 
 
 class FSDP2Strategy(ModelParallelStrategy):
     """Lightning's strategy for FSDP2 over all devices; its own "auto" would split tensors within a node."""
 
     def setup_environment(self) -> None:
-        self._data_parallel_size, self._tensor_parallel_size = self.num_nodes * self.num_processes, 1
+        # the sizes of Lightning's device mesh: all devices lie along its data-parallel axis
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        self._tensor_parallel_size = 1
         super().setup_environment()
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: Any = None) -> None:
-        """Beside the one before, whose place it takes when every rank has written its part."""
+    def save_checkpoint(
+        self, checkpoint: dict[str, object], filepath: str | Path, storage_options: object = None
+    ) -> None:
+        """Write a sharded checkpoint beside the one before, whose place it takes when every rank has written its
+        part. A checkpoint in one file is left to ``resume.AtomicCheckpointIO``."""
         if not self._save_distributed_checkpoint:
             super().save_checkpoint(checkpoint, filepath, storage_options)
             return
         target = Path(self.broadcast(filepath))
         with ExitStack() as stack:
+            # rank 0 chooses the folder to write into, and renames it when the context ends
             part = stack.enter_context(replacing(target)) if self.is_global_zero else target
             super().save_checkpoint(checkpoint, self.broadcast(part), storage_options)
-            self.barrier()
-        self.barrier()
+            self.barrier()  # every rank has written: rank 0 may rename
+        self.barrier()  # and no rank goes on before it has
 
 
 @contextmanager
@@ -77,7 +87,7 @@ def unsharded(model: nn.Module) -> Iterator[None]:
     """Every rank has all weights of an FSDP2 model, so that each can run it by itself, without any collective inside.
 
     Entering is a collective that each rank must call. Afterwards the shards are as before. It takes the memory of the
-    whole model on each device.
+    whole model on each device. A model that is not sharded stays as it is.
     """
     units = [module for module in model.modules() if isinstance(module, FSDPModule)]
     hooks = [(dict(unit._forward_pre_hooks), dict(unit._forward_hooks)) for unit in units]
@@ -88,30 +98,41 @@ def unsharded(model: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for unit, (before, after) in zip(units, hooks, strict=True):
-            unit._forward_pre_hooks.update(before)
-            unit._forward_hooks.update(after)
+        for unit, (pre_hooks, post_hooks) in zip(units, hooks, strict=True):
+            unit._forward_pre_hooks.update(pre_hooks)
+            unit._forward_hooks.update(post_hooks)
             unit.reshard()
 
 
 def full_state(model: nn.Module) -> dict[str, Tensor]:
-    """All weights on the CPU, gathered from every rank: a collective that each rank must call; rank 0 gets the dict."""
+    """All weights on the CPU, gathered from every rank: a collective that each rank must call; rank 0 gets the dict,
+    the others an empty one."""
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_model_state_dict(model, options=options)
+    # a module's extra state is no weight
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """The 2-norm of all gradients together, of sharded ones over all ranks: then a collective. 0 without gradients."""
+    """The 2-norm of all gradients together, a scalar; 0 without gradients.
+
+    Of sharded gradients it is the norm over all ranks, and a collective that each rank must call.
+    """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return torch.zeros(())
     norm = get_total_norm(gradients)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm  # of sharded gradients: the collective
 
 
 def not_finite(model: nn.Module) -> list[str]:
-    """Names of the weights in which a number is not finite on some rank, alike on every rank: a collective."""
-    local = {n: p.to_local() if isinstance(p, DTensor) else p for n, p in model.named_parameters()}
-    mine = [name for name, tensor in local.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
-    return sorted({name for names in all_gather(mine) for name in names})
+    """Sorted names of the weights in which a number is not finite on some rank: a collective, alike on every rank."""
+    own: list[str] = []
+    for name, parameter in model.named_parameters():
+        local = parameter.to_local() if isinstance(parameter, DTensor) else parameter
+        if local.is_floating_point() and not local.isfinite().all():
+            own.append(name)
+    names: set[str] = set()
+    for names_of_rank in all_gather(own):
+        names.update(names_of_rank)
+    return sorted(names)

@@ -5,7 +5,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 
 
 class Progress(RichProgressBar):
-    """Lightning's, without its epochs and version numbers, which mean nothing here."""
+    """Lightning's bar without its epochs and version numbers: data are read without an end, so there is one epoch."""
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
@@ -14,4 +14,5 @@ class Progress(RichProgressBar):
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
     def _get_train_description(self, current_epoch: int) -> str:
+        """What stands before the bar: Lightning's says ``Epoch 0/-2``."""
         return "train"

@@ -1,4 +1,4 @@
-"""Reply and truth -> a score from 0 to 1. Nothing here knows a task, a model or a file."""
+"""Metrics: a reply and the truth -> a score from 0 to 1. Nothing here knows a task, a model or a file."""
 
 from .published import published_choice, published_normalise, published_rouge_l
 from .rouge import rouge_l

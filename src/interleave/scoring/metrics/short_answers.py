@@ -1,21 +1,20 @@
 """Short answers: equal, nearly equal, or the option that a reply names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase, punctuation
 
 from rapidfuzz.distance import Levenshtein
 
 from .published import without_marks
 
-NUMBERS = {"none": "0"} | {
-    word: str(number)
-    for number, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-    )
-}
+NUMBER_WORDS: Mapping[str, str] = {
+    "none": "0", "zero": "0", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7",
+    "eight": "8", "nine": "9", "ten": "10",
+}  # fmt: skip
+"""Words that the official VQA evaluation writes as digits."""
 ARTICLES = frozenset(("a", "an", "the"))
-SHORT_FORMS = """
+CONTRACTIONS = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've
 he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've
 o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's
@@ -24,75 +23,111 @@ there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've were
 when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't
 wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
-"""What the official VQA evaluation writes with all apostrophes where an answer lacks one."""
-WHOLE = {
-    word[:at] + word[at + 1 :]: word for word in SHORT_FORMS.split() for at, letter in enumerate(word) if letter == "'"
-}
+"""Words to which the official VQA evaluation restores an apostrophe that an answer lacks."""
+
+
+def _lacking_one_apostrophe() -> dict[str, str]:
+    """Each contraction without one of its apostrophes -> the contraction."""
+    whole: dict[str, str] = {}
+    for word in CONTRACTIONS.split():
+        for position, letter in enumerate(word):
+            if letter == "'":
+                whole[word[:position] + word[position + 1 :]] = word
+    return whole
+
+
+WHOLE_CONTRACTION: Mapping[str, str] = _lacking_one_apostrophe()
 
 
 def exact_match(reply: str, answer: str) -> float:
-    """1 where both are the same words, but for case, articles and punctuation, as SQuAD compares."""
-    return float(_words(reply) == _words(answer))
+    """1 where both are the same words, but for case, articles and punctuation, as SQuAD compares; else 0."""
+    return float(_squad_words(reply) == _squad_words(answer))
 
 
 def token_f1(reply: str, answer: str) -> float:
-    """F1 of the words that both have, each as often as both have it, as SQuAD counts."""
-    said, truth = _words(reply), _words(answer)
-    if not said or not truth:
-        return float(said == truth)
-    common = sum(min(said.count(word), truth.count(word)) for word in set(said))
-    return 2 * common / (len(said) + len(truth))
+    """F1 of the words that both have, each as often as both have it, as SQuAD counts; 0 to 1.
+
+    Where a side has no words it is 1 if neither has, else 0.
+    """
+    candidate, reference = _squad_words(reply), _squad_words(answer)
+    if not candidate or not reference:
+        return float(candidate == reference)
+    common = sum(min(candidate.count(word), reference.count(word)) for word in set(candidate))
+    return 2 * common / (len(candidate) + len(reference))  # = 2 P R / (P + R)
 
 
-def _words(text: str) -> list[str]:
-    plain = "".join(c for c in text.lower() if c not in punctuation)
+def _squad_words(text: str) -> list[str]:
+    """Lower-case words without punctuation and articles."""
+    plain = "".join(character for character in text.lower() if character not in punctuation)
     return re.sub(r"\b(a|an|the)\b", " ", plain).split()
 
 
 def chosen_letter(reply: str, count: int = 26) -> str:
-    """``B``, ``(b)``, ``B. a dog`` and ``The answer is B.`` all chose B; empty where none of ``count`` letters was."""
+    """The option that a reply chose, as a capital letter; empty where it names none of the first ``count`` letters.
+
+    ``B``, ``(b)``, ``B. a dog`` and ``The answer is B.`` all chose B.
+    """
     text, letters = reply.strip(), ascii_uppercase[:count]
+    # at the beginning, in either case; before a space only in short replies, for "A dog" chose nothing
     first = re.match(r"\(?([A-Za-z])(?:[).:,\s]|$)", text)
-    alone = first and (len(text) < 3 or text[0] == "(" or not text[first.end() - 1].isspace())
-    if first and alone and first[1].upper() in letters:
+    if (
+        first
+        and first[1].upper() in letters
+        and (len(text) < 3 or text[0] == "(" or not text[first.end() - 1].isspace())
+    ):
         return first[1].upper()
-    named = [letter for letter in re.findall(r"\b([A-Z])\b(?=[).:,]|\s*$)", text) if letter in letters]
-    return str(named[-1]) if named else ""
+    # else the last capital that stands alone before a mark or the end
+    named = [str(letter) for letter in re.findall(r"\b([A-Z])\b(?=[).:,]|\s*$)", text) if letter in letters]
+    return named[-1] if named else ""
 
 
 def clean_choice(reply: str, answer: str) -> float:
-    """1 where the reply chose the truth, however it says so: a letter of a to h, yes or no, else the same words."""
-    if len(letter := answer.strip(" ().").upper()) == 1 and letter in "ABCDEFGH":
+    """1 where the reply chose the truth, however it says so, else 0.
+
+    The truth may be a letter of a to h, or yes or no; any other is compared word by word.
+    """
+    letter = answer.strip(" ().").upper()
+    if len(letter) == 1 and letter in "ABCDEFGH":
         return float(chosen_letter(reply, 8) == letter)
-    if (truth := yes_no(answer)) and exact_match(answer, truth):
-        return float(yes_no(reply) == truth)
+    polarity = yes_no(answer)
+    if polarity and exact_match(answer, polarity):  # nothing but yes or no
+        return float(yes_no(reply) == polarity)
     return exact_match(reply, answer)
 
 
 def yes_no(reply: str) -> str:
     """``yes`` or ``no``: the first word, or the only one of the two that occurs; empty where neither can be told."""
     words = re.findall(r"[a-z]+", reply.lower())
-    said = {word for word in words if word in ("yes", "no")}
-    return words[0] if said and words[0] in said else said.pop() if len(said) == 1 else ""
+    named = {word for word in words if word in ("yes", "no")}
+    if named and words[0] in named:
+        return str(words[0])
+    return named.pop() if len(named) == 1 else ""
 
 
 def anls(reply: str, answers: Sequence[str], threshold: float = 0.5) -> float:
-    """The greatest Levenshtein similarity to an answer, without case and outer spaces; 0 where below the threshold."""
-    said = reply.strip().lower()
-    nearest = max((Levenshtein.normalized_similarity(said, a.strip().lower()) for a in answers), default=0.0)
+    """The greatest normalised Levenshtein similarity to one of the answers, 0 to 1, without case and outer spaces.
+
+    0 where it is below the threshold, and without answers. The metric of DocVQA, for one item.
+    """
+    candidate = reply.strip().lower()
+    similarities = [Levenshtein.normalized_similarity(candidate, answer.strip().lower()) for answer in answers]
+    nearest = max(similarities, default=0.0)
     return nearest if nearest >= threshold else 0.0
 
 
 def relaxed_accuracy(reply: str, answer: str, tolerance: float = 0.05) -> float:
-    """1 where a number is within the tolerance, relative to the truth; other answers must be equal but for case."""
-    said, truth = _number(reply), _number(answer)
-    if said is not None and truth:  # nothing is relative to zero
-        return float(abs(said - truth) / abs(truth) <= tolerance)
+    """1 where a number is within the tolerance, relative to the truth; other answers must be equal but for case.
+
+    The metric of ChartQA, for one item.
+    """
+    value, truth = _number(reply), _number(answer)
+    if value is not None and truth:  # nothing is relative to zero
+        return float(abs(value - truth) / abs(truth) <= tolerance)
     return float(reply.strip().lower() == answer.strip().lower())
 
 
 def _number(text: str) -> float | None:
-    """``12``, ``1.5`` and ``30%``, which is 0.3."""
+    """The value of ``12``, ``1.5`` or ``30%``, which is 0.3; None for other texts."""
     text = text.strip()
     try:
         return float(text.rstrip("%")) / 100 if text.endswith("%") else float(text)
@@ -101,19 +136,26 @@ def _number(text: str) -> float | None:
 
 
 def vqa_accuracy(reply: str, answers: Sequence[str]) -> float:
-    """Agreement with people, as VQA v2 and TextVQA measure it.
+    """Agreement with people, 0 to 1, as VQA v2 and TextVQA measure it.
 
     For each answer left out, a third for each of the others that says the same, at most 1; the mean of that. Both sides
-    go through the official processing: marks, number words, articles, short forms. 0 without answers.
+    go through the official processing: marks, number words, articles, contractions. 0 without answers.
     """
-    said, truths = _processed(reply), [_processed(answer) for answer in answers]
+    candidate = _vqa_processed(reply)
+    truths = [_vqa_processed(answer) for answer in answers]
     if len(truths) < 2:
-        return float(said in truths)
-    agree = truths.count(said)
-    return sum(min(1.0, (agree - (truth == said)) / 3) for truth in truths) / len(truths)
+        return float(candidate in truths)
+    agree = truths.count(candidate)
+    # mean over answers of min(1, (others that agree) / 3)
+    return sum(min(1.0, (agree - (truth == candidate)) / 3) for truth in truths) / len(truths)
 
 
-def _processed(text: str) -> str:
+def _vqa_processed(text: str) -> str:
+    """The official processing of an answer of VQA."""
     words = without_marks(text.replace("\n", " ").replace("\t", " ").strip()).lower().split()
-    numbered = (NUMBERS.get(word, word) for word in words)
-    return " ".join(WHOLE.get(word, word) for word in numbered if word not in ARTICLES)
+    kept: list[str] = []
+    for word in words:
+        number = NUMBER_WORDS.get(word, word)
+        if number not in ARTICLES:
+            kept.append(WHOLE_CONTRACTION.get(number, number))
+    return " ".join(kept)
