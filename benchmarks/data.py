@@ -1,6 +1,6 @@
 """The data side in numbers: records, pictures and frames a second, memory of workers, start and resume, packing.
 
-python benchmarks/data.py [--records 1200000] [--only records images videos packing]
+    python benchmarks/data.py [--records 1200000] [--only records images videos packing]
 
 Everything is made by the script, in a temporary folder: annotation files of M4-Instruct's schema, a JPEG with grain and
 two clips.
@@ -13,26 +13,39 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import balance
 import loading
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import interleave as il
 from interleave.media.images import uniform
 from interleave.media.video_readers import READERS, open_clip
 
-CLIPS = {
-    "720p, 10 s, a key frame every 250": (1280, 720, 240, 250),
-    "360p, 60 s, a key frame every 30": (640, 360, 1440, 30),
+
+class Clip(NamedTuple):
+    """A video file to be made. width, height: in pixels. frames: in all. group: from one key frame to the next."""
+
+    width: int
+    height: int
+    frames: int
+    group: int
+
+
+CLIPS: Mapping[str, Clip] = {
+    "720p, 10 s, a key frame every 250": Clip(1280, 720, 240, 250),
+    "360p, 60 s, a key frame every 30": Clip(640, 360, 1440, 30),
 }
 FRAMES, REPEATS = 16, 3
+"""Frames read of each clip, and how often each measurement is made; the best one counts."""
 
 
 def best(work: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -45,37 +58,55 @@ def best(work: Callable[[], object], repeats: int = REPEATS) -> float:
     return min(times)
 
 
-def texture(width: int, height: int, step: int = 0) -> np.ndarray:
-    """Smooth shapes that move, and fine grain, so that it is neither trivial nor impossible to compress."""
+def texture(width: int, height: int, step: int = 0) -> NDArray[np.uint8]:
+    """(height, width, 3) smooth shapes, which move with ``step``, and fine grain.
+
+    So it is neither trivial nor impossible to compress.
+    """
     rng, (y, x) = np.random.default_rng(step), np.mgrid[:height, :width]
-    smooth = [120 + 80 * np.sin((x * a + y * b) / 90 + step / 8) for a, b in ((1, 0.3), (0.2, 1), (0.7, -0.6))]
-    return np.clip(np.stack(smooth, -1) + rng.normal(0, 2, (height, width, 1)), 0, 255).astype(np.uint8)
+    waves = ((1, 0.3), (0.2, 1), (0.7, -0.6))  # one direction for each colour
+    smooth = [120 + 80 * np.sin((x * a + y * b) / 90 + step / 8) for a, b in waves]
+    grain = rng.normal(0, 2, (height, width, 1))
+    return np.clip(np.stack(smooth, -1) + grain, 0, 255).astype(np.uint8)
 
 
-def write_clip(path: Path, width: int, height: int, frames: int, group: int) -> None:
+def write_clip(path: Path, clip: Clip) -> None:
+    """An H.264 file of 24 frames a second."""
     with av.open(str(path), "w") as container:
-        options = {"preset": "veryfast", "g": str(group), "keyint_min": str(group), "sc_threshold": "0"}
+        # without scene cuts (sc_threshold), key frames stand exactly ``group`` frames apart
+        group = str(clip.group)
+        options = {"preset": "veryfast", "g": group, "keyint_min": group, "sc_threshold": "0"}
         stream = container.add_stream("libx264", rate=24, options=options)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        kinds = [texture(width, height, step) for step in range(24)]  # forth and back
-        for i in range(frames):
-            frame = av.VideoFrame.from_ndarray(kinds[min(i % 46, 46 - i % 46)], format="rgb24")
+        stream.width, stream.height, stream.pix_fmt = clip.width, clip.height, "yuv420p"
+        pictures = [texture(clip.width, clip.height, step) for step in range(24)]
+        for i in range(clip.frames):
+            step = min(i % 46, 46 - i % 46)  # 0 to 23 and back
+            frame = av.VideoFrame.from_ndarray(pictures[step], format="rgb24")
             frame.pts, frame.time_base = i, Fraction(1, 24)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 
 
-def records(folder: Path, count: int) -> None:
-    written = loading.write(folder, count)
-    size = sum(path.stat().st_size for path in folder.glob("*.json")) / 1e6
+def measure_loading(what: str, folder: Path) -> dict[str, float]:
+    """Numbers of one measurement of loading.py, which runs in a process of its own."""
     environment = {**os.environ, "INTERLEAVE_CACHE": str(folder / "cache")}
+    command = [sys.executable, loading.__file__, what, str(folder)]
+    printed = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    numbers = {}
+    for pair in printed.split()[-9:]:  # its last line; libraries may print before it
+        name, value = pair.split("=")
+        numbers[name] = float(value)
+    return numbers
 
-    def measure(what: str) -> dict[str, float]:
-        command = [sys.executable, loading.__file__, what, str(folder)]
-        said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
-        return {name: float(value) for name, value in (pair.split("=") for pair in said.split()[-9:])}
 
-    index, start, read, resume = (measure(what) for what in ("index", "start", "read", "resume"))
+def records(folder: Path, count: int) -> None:
+    """About ``count`` records of M4-Instruct's schema: index, read, start a training's data side, resume it."""
+    written = loading.write(folder, count)
+    size = sum(path.stat().st_size for path in folder.glob("*.json")) / 1e6  # MB
+    index = measure_loading("index", folder)  # first, as it makes the index that the others find
+    start = measure_loading("start", folder)
+    read = measure_loading("read", folder)
+    resume = measure_loading("resume", folder)
     print(f"| {written:,} records in {size:.0f} MB of JSON | |\n|---|--:|")
     print(f"| indexing, once | {index['seconds']:.1f} s, {written / index['seconds']:,.0f} records/s |")
     print(f"| reading samples at random, without pictures | {read['samples/s']:,.0f} /s of a core |")
@@ -90,6 +121,7 @@ def records(folder: Path, count: int) -> None:
 
 
 def images(folder: Path) -> None:
+    """Decoding a JPEG, alone and with what the modality ``image`` makes of it."""
     path = folder / "photo.jpg"
     Image.fromarray(texture(1280, 960)).save(path, quality=90)
     adapter = il.modalities.build({"name": "image"}, vision=il.VisionSpec(384, 27), llm_dim=8)
@@ -100,44 +132,48 @@ def images(folder: Path) -> None:
 
 
 def videos(folder: Path) -> None:
-    print(
-        f"| {FRAMES} uniform frames of h264, frames/s of a core | "
-        + " | ".join(CLIPS)
-        + " |\n|---|"
-        + "--:|" * len(CLIPS)
-    )
-    paths = {name: folder / f"{i}.mp4" for i, name in enumerate(CLIPS)}
-    for name, path in paths.items():
-        write_clip(path, *CLIPS[name])
+    """Uniform frames of each clip by each of the libraries that can read videos."""
+    print(f"| {FRAMES} uniform frames of h264, frames/s of a core | {' | '.join(CLIPS)} |")
+    print("|---|" + "--:|" * len(CLIPS))
+    paths = []
+    for number, clip in enumerate(CLIPS.values()):
+        paths.append(folder / f"{number}.mp4")
+        write_clip(paths[-1], clip)
     for reader in READERS:
-        cells = []
-        for path in paths.values():
-
-            def read(path: Path = path, reader: str = reader) -> None:
-                clip = open_clip(path, reader, "clip")
-                assert len(clip.get(uniform(len(clip.times), FRAMES))) == FRAMES
-
-            try:
-                read()
-                cells.append(f"{FRAMES / best(read):.0f}")
-            except il.InputError as error:
-                cells.append(str(error))
-        print(f"| {reader} | " + " | ".join(cells) + " |")
+        print(f"| {reader} | " + " | ".join([frames_a_second(path, reader) for path in paths]) + " |")
     print()
 
 
+def frames_a_second(path: Path, reader: str) -> str:
+    """The speed of one reader on one clip, or the reason why it cannot read it."""
+
+    def read() -> None:
+        clip = open_clip(path, reader, "clip")
+        assert len(clip.get(uniform(len(clip.times), FRAMES))) == FRAMES
+
+    try:
+        read()  # what the first call sets up
+        return f"{FRAMES / best(read):.0f}"
+    except il.InputError as error:
+        return str(error)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=1_200_000)
     parser.add_argument("--only", nargs="*", default=["records", "images", "videos", "packing"])
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     il.load_plugins()
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {os.cpu_count()} cores\n")
     with tempfile.TemporaryDirectory() as name:
-        parts = {"records": lambda: records(Path(name), asked.records), "images": lambda: images(Path(name)),
-                 "videos": lambda: videos(Path(name)), "packing": balance.main}  # fmt: skip
-        for part in asked.only:
+        parts: Mapping[str, Callable[[], None]] = {
+            "records": lambda: records(Path(name), arguments.records),
+            "images": lambda: images(Path(name)),
+            "videos": lambda: videos(Path(name)),
+            "packing": balance.main,
+        }
+        for part in arguments.only:
             parts[part]()
 
 

@@ -1,52 +1,63 @@
 """A training set of M4-Instruct's size: indexing, starting, reading, resuming, and what a worker holds in memory.
 
-Run by benchmarks/data.py, in a process of its own for each measurement.
+    python benchmarks/loading.py index|start|read|resume FOLDER
+
+Run by benchmarks/data.py, in a process of its own for each measurement, so that none finds what another left in memory.
+The last line that it prints has the numbers, as ``name=value`` with spaces between.
 """
 
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from itertools import islice
 from multiprocessing import active_children
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from interleave_plugins.dataset.m4_instruct import M4Instruct
 
 import interleave as il
+from interleave.data.budget import Budget
+from interleave.data.cursor import Cursor
 from interleave.data.datamodule import InterleavedData
-from interleave.data.example_source import Source, flattened
-from interleave.data.packed_loader import Budget
+from interleave.data.example_source import ExampleSource, flattened
 from interleave.model.assembly import assemble
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 WORKERS, BATCHES = 2, 300
+"""Loader workers, and batches until their speed and memory are measured."""
 CONSUMED = 1_000_000
+"""Samples that were read before a run is resumed."""
 
 
 def write(folder: Path, samples: int) -> int:
-    """The stand-in for M4-Instruct: its schema and proportions, and small pictures."""
+    """Write the stand-in for M4-Instruct: its schema and proportions, and small pictures. Returns how many records."""
     from m4_stand_in import write
 
     return sum(write(folder, samples).values())
 
 
 def data_of(folder: Path) -> InterleavedData:
-    """What ``interleave train`` builds of it, with the smallest model."""
+    """The data side that ``interleave train`` builds of the folder, with the smallest model."""
     tiny = {"name": "tiny", "dim": 16, "layers": 1, "heads": 2}
     assembly = assemble({
         "vision_encoder": {**tiny, "size": 16, "patch": 4}, "projector": {"name": "mlp"}, "llm": tiny,
         "modality": {name: {"name": name} for name in ("image", "video", "multipatch")},
     })  # fmt: skip
     sets = flattened({"m4": M4Instruct(str(folder), single="image")})
-    source = Source(sets, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    source = ExampleSource(sets, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     return InterleavedData(source, Budget(2048, 1, 128, 4.0), 0, WORKERS)
 
 
 def start(folder: Path) -> dict[str, float]:
-    """Seconds to the data sets, where they are indexed already, and to the first batch; MB of each worker then."""
+    """Measure a start whose data sets are indexed already.
+
+    built, first: seconds to the data sets and their order, and to the first batch.
+    samples/s: of the workers together, over BATCHES batches.
+    rss, own, pss: memory of the largest worker after these, as ``memory`` has it.
+    """
     begun = time.perf_counter()
     data = data_of(folder)
     built = time.perf_counter() - begun
@@ -55,15 +66,23 @@ def start(folder: Path) -> dict[str, float]:
     first, place = time.perf_counter() - begun, batch.cursor["next"]
     *_, batch = islice(batches, BATCHES)
     spent = time.perf_counter() - begun - first
-    found = [memory(child.pid) for child in active_children()]
-    held = {name: max(f[name] for f in found) for name in found[0]}
-    return {"built": built, "first": first, "samples/s": (batch.cursor["next"] - place) / spent, **held}
+    workers = [memory(child.pid) for child in active_children()]
+    largest = {name: max(worker[name] for worker in workers) for name in workers[0]}
+    return {"built": built, "first": first, "samples/s": (batch.cursor["next"] - place) / spent, **largest}
 
 
 def memory(process: int | None) -> dict[str, float]:
-    """MB: all that is resident; its own part, which no other process shares; and with its part of what is shared."""
+    """Memory of a process in MB, as Linux counts it.
+
+    rss: all that is resident.
+    own: what no other process shares.
+    pss: its own, and its part of what is shared.
+    """
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
-    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 / 1e6 for line in lines}
+    sizes = {}
+    for line in lines:
+        name, kilobytes = line.split(":")[0], int(line.split()[1])
+        sizes[name] = kilobytes * 1024 / 1e6
     return {"rss": sizes["Rss"], "own": sizes["Private_Clean"] + sizes["Private_Dirty"], "pss": sizes["Pss"]}
 
 
@@ -75,34 +94,52 @@ def index(folder: Path) -> dict[str, float]:
 
 
 def read(folder: Path) -> dict[str, float]:
-    """Samples a processor second at random places, without their pictures."""
+    """Samples a processor second at random numbers, without their pictures."""
     m4 = M4Instruct(str(folder), single="image")
-    places = np.random.default_rng(0).integers(0, len(m4), 20_000)
+    numbers = np.random.default_rng(0).integers(0, len(m4), 20_000)
     begun = time.process_time()
-    for place in places:
-        m4[int(place)]
-    return {"samples/s": len(places) / (time.process_time() - begun)}
+    for number in numbers:
+        m4[int(number)]
+    return {"samples/s": len(numbers) / (time.process_time() - begun)}
 
 
 def resume(folder: Path) -> dict[str, float]:
-    """Seconds to the first batch after a million samples, on as many ranks as before and on another number."""
-    data = data_of(folder)
-    cursor = {**data.train.cursor, "next": CONSUMED, "seen": (CONSUMED * 700, CONSUMED * 9), "read": CONSUMED}
-    cursor["waiting"] = list(range(CONSUMED - 40, CONSUMED - 20))
-    state: dict[str, Any] = {"cursor": cursor, "ledger": [], "generators": {"cpu": None, "cuda": None}}
-    others = [{**state, "cursor": {**cursor, "next": CONSUMED + 37 * rank, "waiting": []}} for rank in range(8)]
-    found = {}
-    for name, ranks in (("same", [state]), ("other", others)):
+    """Seconds to the first batch after CONSUMED samples.
+
+    same: on as many ranks as before, one.
+    other: of a run that had 8 ranks.
+    """
+    cursor: Cursor = {
+        **data_of(folder).train.cursor,
+        "next": CONSUMED,
+        "seen": (CONSUMED * 700, CONSUMED * 9),  # 700 tokens and 9 views a sample
+        "read": CONSUMED,
+        "waiting": list(range(CONSUMED - 40, CONSUMED - 20)),
+    }
+    cursors_before: Mapping[str, list[Cursor]] = {
+        "same": [cursor],
+        "other": [{**cursor, "next": CONSUMED + 37 * rank, "waiting": []} for rank in range(8)],
+    }
+    seconds = {}
+    for name, cursors in cursors_before.items():
+        ranks = [{"cursor": each, "ledger": [], "generators": {"cpu": None, "cuda": None}} for each in cursors]
         data = data_of(folder)
         begun = time.perf_counter()
         data.load_state_dict({"mixture": data.train.mixture.signature(), "ranks": ranks})
         next(iter(data.train))
-        found[name] = time.perf_counter() - begun
-    return found
+        seconds[name] = time.perf_counter() - begun
+    return seconds
 
+
+MEASUREMENTS: Mapping[str, Callable[[Path], dict[str, float]]] = {
+    "index": index,
+    "start": start,
+    "read": read,
+    "resume": resume,
+}
 
 if __name__ == "__main__":
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    il.load_plugins()  # what imports cost is not a matter of the data
-    measured = {"index": index, "start": start, "read": read, "resume": resume}[sys.argv[1]](Path(sys.argv[2]))
+    il.load_plugins()  # before the clock starts: what imports cost is not a matter of the data
+    measured = MEASUREMENTS[sys.argv[1]](Path(sys.argv[2]))
     print(" ".join(f"{name}={value:.3f}" for name, value in measured.items()))

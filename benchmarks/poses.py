@@ -5,11 +5,13 @@ python benchmarks/poses.py [--steps 300] [--seeds 0 1]
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from interleave_plugins.scenes.cameras import focal_of, pinhole
+from interleave_plugins.scenes.cameras import focal_length, pinhole
+from interleave_plugins.scenes.pose_encoding import Poses
 from interleave_plugins.scenes.synthetic.render import ANGLE, COLOURS, Thing, draw, look_at, ring
 from interleave_plugins.scenes.view import Camera, View
 
@@ -21,52 +23,73 @@ from interleave.processing.collate import collate, one_per_row
 from interleave.processing.render import render
 from interleave.training.optimizer import PARTS, Stage, optimizer, schedule
 
-KINDS = ("none", "rays", "pointmap")
+KINDS: tuple[Poses, ...] = ("none", "rays", "pointmap")
 PIXELS, FLOOR = (32, 32), 2.5
+"""Width and height of pictures in pixels, and half the side of the floor in metres."""
 TRAIN, TEST, ROWS = 4000, 400, 24
+"""Scenes to train on, scenes to test on, scenes a batch."""
 RATE = 1.5e-3
-LETTERS = {"side": "lr", "front": "ab", "metres": "123456"}
-"""What is answered: to the left or right of the first camera, ahead or behind it, and how far in whole metres."""
+LETTERS: Mapping[str, str] = {"side": "lr", "front": "ab", "metres": "123456"}
+"""The answer's three letters: left or right of the first camera, ahead of it or behind, how far in whole metres."""
 
 
-def scene(seed: int) -> tuple[list[View], str]:
-    """Three views and the answer. The first camera stands anywhere and looks anywhere but at the box; the two others
-    are of a ring and see it. Nothing in the pictures tells how the three stand to each other."""
+class Question(NamedTuple):
+    """views: three views of a scene. answer: one letter for each of LETTERS."""
+
+    views: list[View]
+    answer: str
+
+
+def make_question(seed: int) -> Question:
+    """A random scene with one box, and where the box stands in the axes of the first camera.
+
+    The first camera stands anywhere and looks anywhere but at the box; the two others are of a ring and see it. Nothing
+    in the pictures tells how the three stand to each other.
+    """
     rng = np.random.default_rng(seed)
     middle = rng.uniform(-1.5, 1.5, 2)
     colour = str(rng.choice(list(COLOURS)))
     box = Thing(f"{colour} box", COLOURS[colour], np.array([*middle - 0.45, 0]), np.array([*middle + 0.45, 0.9]))
-    focal = focal_of(ANGLE, PIXELS[0])
+    focal = focal_length(ANGLE, PIXELS[0])
+    intrinsics = pinhole(focal, focal, PIXELS[0] / 2, PIXELS[1] / 2)
     while True:
-        place, angle = np.array([*rng.uniform(-3, 3, 2), rng.uniform(0.8, 2.6)]), rng.uniform(0, 2 * np.pi)
-        ahead = np.array([np.cos(angle), np.sin(angle), 0])
-        pose = look_at(place, place + ahead)
-        first = Camera(pose, pinhole(focal, focal, PIXELS[0] / 2, PIXELS[1] / 2), *PIXELS)
-        right, _, front = pose[:3, :3].T @ (box.centre - place)
-        far = np.hypot(right, front)
+        position = np.array([*rng.uniform(-3, 3, 2), rng.uniform(0.8, 2.6)])
+        angle = rng.uniform(0, 2 * np.pi)
+        pose = look_at(position, position + np.array([np.cos(angle), np.sin(angle), 0]))
+        first = Camera(pose, intrinsics, *PIXELS)
+        right, _, ahead = pose[:3, :3].T @ (box.centre - position)  # the box in the first camera's axes, metres
+        distance = np.hypot(right, ahead)
         view, shown = draw([box], first, FLOOR)
-        if 0.5 <= far < 6.5 and (shown != 0).all():
+        if 0.5 <= distance < 6.5 and (shown != 0).all():  # no pixel shows the box, number 0
             break
     others = rng.permutation(np.array(ring(rng, 6, PIXELS, 4.0), object))[:2]
-    views = [view, *(draw([box], camera, FLOOR)[0] for camera in others)]
-    return views, "lr"[int(right > 0)] + "ba"[int(front > 0)] + str(round(far))
+    views = [view]
+    for camera in others:
+        views.append(draw([box], camera, FLOOR)[0])
+    side = "r" if right > 0 else "l"
+    front = "a" if ahead > 0 else "b"
+    return Question(views, side + front + str(round(distance)))
 
 
-def examples(assembly: Assembly, scenes: Sequence[tuple[list[View], str]], reply: bool) -> list[Example]:
-    chat, made = assembly.model.llm.tokenizer, []
-    for views, answer in scenes:
+def examples(assembly: Assembly, questions: Sequence[Question], reply: bool) -> list[Example]:
+    """Questions as examples; ``reply``: without their answers, for the model to give them."""
+    made = []
+    for views, answer in questions:
         turns = [Message("user", [Media("scene3d", views), "where?"]), Message("assistant", [answer])]
-        made.append(render(Sample(turns[:1] if reply else turns), assembly.adapters, chat, reply))
+        sample = Sample(turns[:1] if reply else turns)
+        made.append(render(sample, assembly.adapters, assembly.model.llm.tokenizer, reply))
     return made
 
 
 def batches(items: Sequence[Example], steps: int, seed: int) -> Iterator[list[Example]]:
+    """``steps`` random choices of ROWS examples."""
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         yield [items[i] for i in rng.choice(len(items), ROWS, replace=False)]
 
 
-def train(kind: str, seed: int, steps: int, scenes: Sequence[tuple[list[View], str]]) -> Assembly:
+def train(kind: Poses, seed: int, steps: int, questions: Sequence[Question]) -> Assembly:
+    """The smallest model, trained from nothing on the questions."""
     torch.manual_seed(seed)
     assembly = assemble({
         "vision_encoder": {"name": "tiny"},
@@ -77,8 +100,9 @@ def train(kind: str, seed: int, steps: int, scenes: Sequence[tuple[list[View], s
     stage = Stage(dict.fromkeys(PARTS, RATE), weight_decay=0.05, betas=(0.9, 0.98), warmup=0.05)
     adamw = optimizer(assembly.model, stage)
     rates = schedule(adamw, stage, steps)
-    for chosen in batches(examples(assembly, scenes, reply=False), steps, seed):
-        batch = collate([chosen], sum(len(e.input_ids) for e in chosen), assembly.vision)
+    for chosen in batches(examples(assembly, questions, reply=False), steps, seed):
+        length = sum(len(e.input_ids) for e in chosen)
+        batch = collate([chosen], length, assembly.vision)  # one row that they just fill
         loss, count = assembly.model.loss(batch)
         torch.autograd.backward(loss / count)
         torch.nn.utils.clip_grad_norm_(assembly.model.parameters(), 1.0)
@@ -88,42 +112,56 @@ def train(kind: str, seed: int, steps: int, scenes: Sequence[tuple[list[View], s
     return assembly
 
 
-def score(assembly: Assembly, scenes: Sequence[tuple[list[View], str]]) -> list[float]:
+def score(assembly: Assembly, questions: Sequence[Question]) -> list[float]:
     """Share of right answers: to the side, to the front, to the metres, to all of them."""
-    asked, replies = examples(assembly, scenes, reply=True), []
+    asked = examples(assembly, questions, reply=True)
+    replies: list[str] = []
     for start in range(0, len(asked), 100):
         rows = one_per_row(asked[start : start + 100], assembly.vision)
         replies += generate(assembly.model, rows, max_new_tokens=4)
-    pairs = [(reply.ljust(3), answer) for reply, (_, answer) in zip(replies, scenes, strict=True)]
-    parts = [float(np.mean([reply[i] == answer[i] for reply, answer in pairs])) for i in range(3)]
-    return [*parts, float(np.mean([reply.strip() == answer for reply, answer in pairs]))]
+    answers = [question.answer for question in questions]
+    padded = [reply.ljust(3) for reply in replies]  # a reply may be too short
+    pairs = list(zip(padded, answers, strict=True))
+    shares = []
+    for i in range(len(LETTERS)):
+        shares.append(float(np.mean([reply[i] == answer[i] for reply, answer in pairs])))
+    shares.append(float(np.mean([reply.strip() == answer for reply, answer in pairs])))
+    return shares
+
+
+def score_of_most_frequent(questions: Sequence[Question]) -> list[float]:
+    """The scores of always giving the most frequent answer, as ``score`` has them."""
+    answers = [question.answer for question in questions]
+    shares = []
+    for i, letters in enumerate(LETTERS.values()):
+        shares.append(max(np.mean([answer[i] == letter for answer in answers]) for letter in letters))
+    shares.append(max(np.mean([answer == one for answer in answers]) for one in set(answers)))
+    return [float(share) for share in shares]
+
+
+def percents(shares: Sequence[float]) -> str:
+    """Cells of a table."""
+    return " | ".join(f"{100 * share:.1f}" for share in shares)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     load_plugins()
-    known, held = [scene(i) for i in range(TRAIN)], [scene(TRAIN + i) for i in range(TEST)]
-    answers = [answer for _, answer in held]
-    often = [
-        max(np.mean([a[i] == letter for a in answers]) for letter in LETTERS[part]) for i, part in enumerate(LETTERS)
-    ]
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.steps} steps of {ROWS} scenes")
+    known = [make_question(i) for i in range(TRAIN)]
+    held = [make_question(TRAIN + i) for i in range(TEST)]
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.steps} steps of {ROWS} scenes")
     print("| poses | seed | left or right | ahead or behind | metres | all three | seconds |")
     print("|---|--:|--:|--:|--:|--:|--:|")
     for kind in KINDS:
-        for seed in asked.seeds:
+        for seed in arguments.seeds:
             started = time.perf_counter()
-            found = score(train(kind, seed, asked.steps, known), held)
+            found = score(train(kind, seed, arguments.steps, known), held)
             seconds = time.perf_counter() - started
-            print(
-                f"| {kind} | {seed} | " + " | ".join(f"{100 * s:.1f}" for s in found) + f" | {seconds:.0f} |",
-                flush=True,
-            )
-    all_three = max(np.mean([a == answer for a in answers]) for answer in set(answers))
-    print("| the most frequent answer | | " + " | ".join(f"{100 * s:.1f}" for s in [*often, all_three]) + " | |")
+            print(f"| {kind} | {seed} | {percents(found)} | {seconds:.0f} |", flush=True)
+    print(f"| the most frequent answer | | {percents(score_of_most_frequent(held))} | |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The quickstart with several seeds: accuracy of each group, mean and spread, and wall time.
 
-python benchmarks/seeds.py [--seeds 0 1 2] [OVERRIDES]
+    python benchmarks/seeds.py [--seeds 0 1 2] [OVERRIDES]
+
+OVERRIDES are those of ``interleave train``, such as trainer.max_steps=100.
 """
 
 import argparse
@@ -9,11 +11,17 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+GroupScores = Mapping[str, float]
+"""``accuracy`` and ``chance`` of a group, and what else the results have of it."""
+Results = Mapping[str, Mapping[str, GroupScores]]
+"""The results of the mini task by condition and group."""
 
-def run(seed: int, overrides: list[str]) -> tuple[dict[str, dict[str, dict[str, float]]], float]:
-    """Results of the mini task by condition and group, and seconds from command to report."""
+
+def run(seed: int, overrides: Sequence[str]) -> tuple[Results, float]:
+    """Results of one training, and seconds from command to report."""
     folder = Path("runs", "seeds", f"{seed}-{time.strftime('%H%M%S')}")
     started = time.time()
     command = [sys.executable, "-m", "interleave.cli", "train", "experiment=quickstart", f"seed={seed}"]
@@ -21,23 +29,33 @@ def run(seed: int, overrides: list[str]) -> tuple[dict[str, dict[str, dict[str, 
     return json.loads((folder / "results.json").read_text())["results"]["mini"], time.time() - started
 
 
+def mean_accuracy(runs: Sequence[Results], condition: str, group: str) -> float:
+    """Percent, over the runs whose results have the group under the condition."""
+    having = [results for results in runs if group in results[condition]]
+    return statistics.mean(100 * results[condition][group]["accuracy"] for results in having)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("overrides", nargs="*")
-    asked = parser.parse_args()
-    runs = [run(seed, asked.overrides) for seed in asked.seeds]
-    print("| group | " + " | ".join(f"seed {s}" for s in asked.seeds) + " | mean | blank | reversed | chance |")
+    arguments = parser.parse_args()
+    runs: list[Results] = []
+    seconds: list[float] = []
+    for seed in arguments.seeds:
+        results, spent = run(seed, arguments.overrides)
+        runs.append(results)
+        seconds.append(spent)
+    print(
+        "| group | " + " | ".join(f"seed {seed}" for seed in arguments.seeds) + " | mean | blank | reversed | chance |"
+    )
     print("|---|" + "--:|" * (len(runs) + 4))
-    for group, first in runs[0][0]["as it is"].items():
-        scores = [100 * results["as it is"][group]["accuracy"] for results, _ in runs]
-        controls = [
-            statistics.mean(100 * results[c][group]["accuracy"] for results, _ in runs if group in results[c])
-            for c in ("blank", "reversed")
-        ]
-        cells = [*scores, statistics.mean(scores), *controls, 100 * first["chance"]]
-        print(f"| {group} | " + " | ".join(f"{x:.1f}" for x in cells) + " |")
-    print("| seconds | " + " | ".join(f"{s:.0f}" for _, s in runs) + " | | | | |")
+    for group, scores_of_first in runs[0]["as it is"].items():
+        scores = [100 * results["as it is"][group]["accuracy"] for results in runs]
+        controls = [mean_accuracy(runs, condition, group) for condition in ("blank", "reversed")]
+        cells = [*scores, statistics.mean(scores), *controls, 100 * scores_of_first["chance"]]
+        print(f"| {group} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |")
+    print("| seconds | " + " | ".join(f"{spent:.0f}" for spent in seconds) + " | | | | |")
 
 
 if __name__ == "__main__":

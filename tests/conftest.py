@@ -11,11 +11,9 @@ os.environ["WANDB_MODE"] = "offline"
 import pytest
 import torch
 
-import interleave as il
 from interleave.model.assembly import Assembly, assemble
 
-torch.set_num_threads(2)
-il.load_plugins()
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))  # several processes of tests share the cores
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_llava_onevision_gives_the_logits_of_transformers(sample: il.Sample, tmp
         inputs["pixel_values_videos"] = inputs.pop("pixel_values")[None]
     else:
         pixels = inputs.pop("pixel_values")
-        counts = [s.views for s in batch.shown]
+        counts = [s.views for s in batch.visuals]
         inputs["pixel_values"] = torch.nn.utils.rnn.pad_sequence(pixels.split(counts), batch_first=True)
         inputs["image_sizes"] = torch.tensor([[m.data.height, m.data.width] for m in media])
         inputs["batch_num_images"] = torch.tensor([len(media)])

@@ -82,7 +82,7 @@ def test_saving_a_loaded_model_keeps_what_it_does_not_read(tmp_path: Path) -> No
     (tmp_path / "b").mkdir()
     lm.save(tmp_path / "b")
     again = il.load(tmp_path / "b")
-    assert again.config["modality"]["video"]["frames"] == 3
+    assert again.config["modality"]["video"]["num_frames"] == 3
     batch = lm.batch([MULTI, TILES])
     with torch.no_grad():
         torch.testing.assert_close(again.model(again.batch([MULTI, TILES])), lm.model(batch), rtol=0, atol=0)
@@ -222,12 +222,12 @@ def test_the_command_converts_and_says_what_is_wrong(tmp_path: Path, capsys: pyt
 STREAM = """
 import resource, sys
 from pathlib import Path
-from interleave.checkpoint.tensors import Shape, Tensors, write_file
+from interleave.checkpoints.tensor_files import Tensors, write_file
 source = Tensors(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for i, file in enumerate(source.files):
-    names = source.of(file)
-    write_file(Path(sys.argv[2]) / f"{i}.safetensors", {n: source.shapes[n] for n in names}, source.read(names))
+    names = source.names_in(file)
+    write_file(Path(sys.argv[2]) / f"{i}.safetensors", {n: source.specs[n] for n in names}, source.read(names))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

@@ -100,7 +100,7 @@ def test_qwen2_gives_the_hidden_state_and_the_replies_of_transformers(tmp_path: 
                              "num_key_value_heads": 2, "intermediate_size": 64, "vocab_size": 300}  # fmt: skip
     theirs = Qwen2ForCausalLM(Qwen2Config(**shape, initializer_range=0.2)).eval()
     theirs.save_pretrained(tmp_path / "model")
-    Qwen2(config=shape).chat.tokenizer.save_pretrained(tmp_path / "model")
+    Qwen2(config=shape).tokenizer.tokenizer.save_pretrained(tmp_path / "model")
     ours = Qwen2(str(tmp_path / "model")).eval()
     ids = torch.randint(0, 250, (2, 9))
     with torch.no_grad():

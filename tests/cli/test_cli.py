@@ -27,7 +27,7 @@ from interleave.compose import compose, sweep_overrides
         (["train", "trainr=cpu"], "interleave train has no group or option 'trainr'; did you mean 'trainer'?"),
         (["train", "trainer.max_stepz=3"], "trainer has no option 'max_stepz'; did you mean 'max_steps'?"),
         (["train", "modality.vidoe.frames=3"], "modality has no part 'vidoe'; did you mean 'video'?"),
-        (["train", "modality.video.frame=3"], "modality.video has no option 'frame'; did you mean 'frames'"),
+        (["train", "modality.video.frame=3"], "modality.video has no option 'frame'; did you mean 'num_frames'"),
         (["train", "llm=qwen2", "llm.pth=x"], "llm has no option 'pth'; did you mean 'path'?"),
         (
             ["train", "modality.video.num_frames=many"],
@@ -87,7 +87,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 def test_lists_choose_parts_and_experiments_choose_lists() -> None:
     config = compose("train", ["modality=[image,video]", "task=[mini]", "modality.video.num_frames=3"])
     assert set(config["modality"]) == {"image", "video"}
-    assert config["modality"]["video"]["frames"] == 3
+    assert config["modality"]["video"]["num_frames"] == 3
     assert set(config["task"]) == {"mini"}
     assert set(compose("train", [])["task"]) == set()
     assert set(compose("train", ["experiment=quickstart"])["task"]) == {"mini"}

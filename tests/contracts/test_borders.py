@@ -84,6 +84,20 @@ def test_a_folder_imports_what_the_table_says(path: Path) -> None:
     assert inside - {own} <= MAY_IMPORT[own]
 
 
+def test_a_public_name_means_one_thing() -> None:
+    """A function, class or constant of a module stands in no other module, so that it can be looked for by its name."""
+    homes: dict[str, set[str]] = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            named = [node] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            names = [one.name for one in named] + [one.id for one in targets if isinstance(one, ast.Name)]
+            for name in names:
+                if not name.startswith("_") and len(name) > 1 and name not in ("log", "logger"):
+                    homes.setdefault(name, set()).add(str(path.relative_to(SOURCE)))
+    assert not {name: places for name, places in homes.items() if len(places) > 1}
+
+
 def test_the_table_allows_nothing_that_nobody_needs() -> None:
     used: dict[str, set[str]] = {folder: set() for folder in MAY_IMPORT}
     for path in FILES:
@@ -139,13 +153,13 @@ def test_no_plugin_folder_without_a_group() -> None:
 
 
 def test_the_wheel_lists_every_folder() -> None:
+    """Of Python and of YAML: setuptools warns of each folder that holds files and is no package."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     roots = {"interleave": SOURCE, "interleave.conf": ROOT / "conf", "interleave_plugins": ROOT / "plugins"}
-    folders = {
-        ".".join([name, *path.parent.relative_to(root).parts])
-        for name, root in roots.items()
-        for path in root.rglob("__init__.py")
-    }
+    folders = set()
+    for name, root in roots.items():
+        for path in [*root.rglob("__init__.py"), *root.rglob("*.yaml")]:
+            folders.add(".".join([name, *path.parent.relative_to(root).parts]))
     assert set(settings["packages"]) == folders
 
 

@@ -47,7 +47,7 @@ def test_a_command_imports_no_more_than_it_needs(what: str, tmp_path: Path) -> N
 
 def test_scores_and_reports_need_no_tensors(assembly: Assembly, tmp_path: Path) -> None:
     """On files of a run, to their end: with pictures of the items, which a task plugin opens."""
-    node = {"name": "mini", "root": str(tmp_path / "mini"), "scenes": 2, "control_items": 2}
+    node = {"name": "mini", "root": str(tmp_path / "mini"), "scenes": 2, "scenarios": ["single_image"], "controls": []}
     run = tmp_path / "run"
     evaluate(LM(assembly, small_config()), {"mini": il.tasks.build(node)}, run)
     content = json.loads((run / "results.json").read_text())
@@ -60,4 +60,4 @@ def test_scores_and_reports_need_no_tensors(assembly: Assembly, tmp_path: Path) 
 
 
 def test_the_layouts_that_help_names_are_those_that_there_are() -> None:
-    assert set(convert_command.LAYOUTS) == set(LAYOUTS)
+    assert set(convert_command.LAYOUT_NAMES) == set(LAYOUTS)

@@ -20,8 +20,8 @@ SOME = [{"id": i, "text": f'Grüße, 世界 [{{}}] \\ " {i}', "image": [f"{i}.pn
 @pytest.fixture
 def indexed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Everything counts as large, and is read in small pieces."""
-    monkeypatch.setattr(records, "SMALL", 0)
-    monkeypatch.setattr(records, "ROWS", 7)
+    monkeypatch.setattr(records, "IN_MEMORY", 0)
+    monkeypatch.setattr(records, "BATCH_ROWS", 7)
     monkeypatch.setenv("INTERLEAVE_CACHE", str(tmp_path / "cache"))
     return tmp_path
 
@@ -72,7 +72,7 @@ def _third(found: Records) -> Any:
 @pytest.mark.parametrize("large", [True, False])
 def test_processes_share_it(large: bool, indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not large:
-        monkeypatch.setattr(records, "SMALL", 2**20)
+        monkeypatch.setattr(records, "IN_MEMORY", 2**20)
     found = Records([write(indexed / "a.json", SOME)])
     assert list(pickle.loads(pickle.dumps(found))) == SOME
     assert (len(pickle.dumps(found)) < 500) == large, "a large one travels as the name of its file"

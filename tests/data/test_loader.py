@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,10 +18,11 @@ from small_models import small_config, talk
 
 import interleave as il
 from interleave.core.types import Batch
+from interleave.data.budget import Budget
 from interleave.data.datamodule import InterleavedData
-from interleave.data.example_source import Own, Source
+from interleave.data.example_source import ExampleSource, SourceOptions
 from interleave.data.ledger import Ledger, read_quarantine
-from interleave.data.packed_loader import Budget, PackedLoader
+from interleave.data.packed_loader import PackedLoader
 from interleave.model.assembly import Assembly, assemble
 
 
@@ -39,9 +41,9 @@ class Numbers(il.Dataset):
         return talk("x" * (index % 7), answer=f"<{self.first + index}>")
 
 
-def source(assembly: Assembly, *sets: il.Dataset) -> Source:
+def source(assembly: Assembly, *sets: il.Dataset) -> ExampleSource:
     names = {f"numbers{i or ''}": dataset for i, dataset in enumerate(sets)}
-    return Source(names, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    return ExampleSource(names, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
 
 
 def numbers(assembly: Assembly, batches: Sequence[Batch]) -> list[int]:
@@ -55,9 +57,12 @@ BUDGET = Budget(64, 2, 8, lookahead=1.5)
 
 
 def as_rank(monkeypatch: pytest.MonkeyPatch, rank: int, world: int) -> None:
-    for module in ("packed_loader", "datamodule"):
-        monkeypatch.setattr(f"interleave.data.{module}.global_rank", lambda: rank)
-        monkeypatch.setattr(f"interleave.data.{module}.world_size", lambda: world)
+    """As if torch.distributed had said so, wherever the two functions were imported."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("interleave.data", "interleave.core")) and hasattr(module, "world_size"):
+            monkeypatch.setattr(module, "world_size", lambda: world)
+            if hasattr(module, "global_rank"):
+                monkeypatch.setattr(module, "global_rank", lambda: rank)
 
 
 def waiting(loader: PackedLoader, batch: Batch) -> list[int]:
@@ -235,7 +240,7 @@ def test_totals_are_those_of_all_ranks_each_sample_once(assembly: Assembly, monk
     assert ledger.summary() == "3 samples lost: 3 missing file"
     assert ledger.read == module.train.ledger.read + 50
     with pytest.raises(il.InputError, match=r"3 of \d+ samples cannot be used, and data.max_bad is 2: .*11\.png"):
-        ledger.hold()
+        ledger.check_limit()
 
 
 def test_a_changed_data_set_is_refused(assembly: Assembly) -> None:
@@ -319,14 +324,16 @@ def test_a_source_may_have_settings_of_its_own(assembly: Assembly) -> None:
         def __getitem__(self, index: int) -> il.Sample:
             return talk("a ", image, " b")
 
-    data = replace(source(assembly, Pictures(4), Pictures(4)), own={"numbers1": Own(weight=2, placement="front")})
+    data = replace(
+        source(assembly, Pictures(4), Pictures(4)), own={"numbers1": SourceOptions(weight=2, placement="front")}
+    )
     inside, front = (data.example(name, 0) for name in ("numbers", "numbers1"))
     assert isinstance(inside, il.Example)
     assert isinstance(front, il.Example)
     assert int(front.visual_positions[0]) < int(inside.visual_positions[0])
     assert data.supplies()["numbers1"].quota == 8
     with pytest.raises(il.InputError, match="there is no source 'numbres'; did you mean 'numbers'"):
-        replace(data, own={"numbres": Own()})
+        replace(data, own={"numbres": SourceOptions()})
 
 
 def test_cached_examples_are_the_same(assembly: Assembly) -> None:
@@ -347,4 +354,4 @@ def test_a_batch_moves_and_keeps_everything(assembly: Assembly) -> None:
     batch = next(iter(PackedLoader(source(assembly, Numbers(9)), BUDGET, 0)))
     moved: Any = batch.to("meta")
     assert {t.device.type for t in vars(moved).values() if isinstance(t, torch.Tensor)} == {"meta"}
-    assert (moved.shown, moved.cursor) == (batch.shown, batch.cursor)
+    assert (moved.visuals, moved.cursor) == (batch.visuals, batch.cursor)

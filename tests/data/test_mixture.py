@@ -118,4 +118,4 @@ def test_a_million_samples_in_no_time() -> None:
     """What a resumed run does first: the place, its source and sample, deep in the second epoch."""
     mix = Mixture({f"s{i}": Supply(30_000) for i in range(41)}, 0)
     place = mix.total + 1_000_000
-    assert mix.index(mix.following(mix.source(place), place, 0, 1)) == mix.index(place)
+    assert mix.index(mix.next_place(mix.source(place), place, 0, 1)) == mix.index(place)

@@ -9,16 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interleave.core.types import Example, Visual
+from interleave.data.budget import Load
 from interleave.data.packing import Packer
 from interleave.data.row_filling import CHOICE, filled
 
-SIZES = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 5)), max_size=9)
+LOADS = st.lists(st.builds(Load, st.integers(1, 40), st.integers(0, 5)), max_size=9)
 
 
-@given(SIZES, st.integers(1, 60), st.integers(0, 9), st.integers(-2, 12), st.integers(0, 10))
+@given(LOADS, st.integers(1, 60), st.integers(0, 9), st.integers(-2, 12), st.integers(0, 10))
 @settings(max_examples=200, deadline=None)
-def test_no_other_choice_is_better(sizes: list[tuple[int, int]], tokens: int, views: int, due: int, slack: int) -> None:
-    chosen = filled(sizes, tokens, views, due, slack)
+def test_no_other_choice_is_better(loads: list[Load], tokens: int, views: int, due: int, slack: int) -> None:
+    chosen = filled(loads, Load(tokens, views), due, slack)
+    sizes = [load.as_tuple() for load in loads]
     assert chosen == sorted(set(chosen))
     every = [
         (sum(sizes[i][0] for i in some), sum(sizes[i][1] for i in some))
@@ -36,10 +38,10 @@ def test_no_other_choice_is_better(sizes: list[tuple[int, int]], tokens: int, vi
 
 
 def test_more_examples_than_are_searched_at_a_time_still_fill_a_row() -> None:
-    sizes = [(3, 0)] * (3 * CHOICE) + [(5, 1), (7, 1)]
-    chosen = filled(sizes, 3 * 2 * CHOICE + 7, 9, 0, 0)
+    loads = [Load(3, 0)] * (3 * CHOICE) + [Load(5, 1), Load(7, 1)]
+    chosen = filled(loads, Load(3 * 2 * CHOICE + 7, 9), 0, 0)
     assert chosen[: 2 * CHOICE] == list(range(2 * CHOICE)), "the first ones first"
-    assert sum(sizes[i][0] for i in chosen) >= 3 * 2 * CHOICE + 6
+    assert sum(loads[i].tokens for i in chosen) >= 3 * 2 * CHOICE + 6
 
 
 def example(tokens: int, views: int) -> Example:

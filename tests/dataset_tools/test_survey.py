@@ -16,7 +16,7 @@ from small_models import small_config
 import interleave as il
 from interleave.cli import main
 from interleave.data.annotations import Records
-from interleave.data.example_source import Source, flattened
+from interleave.data.example_source import ExampleSource, flattened
 from interleave.model.assembly import assemble
 
 BAD = [
@@ -105,7 +105,7 @@ def test_stats_count_what_was_rendered(folder: Path) -> None:
     assert look("stats", folder, file="good.json") == 0
     assembly = assemble(small_config())
     node = {"name": "llava_json", "path": str(folder / "good.json"), "media": str(folder)}
-    source = Source(
+    source = ExampleSource(
         flattened({"a": il.datasets.build(node)}), assembly.adapters, assembly.model.llm.tokenizer, assembly.vision
     )
     learned = sum(int((e.labels >= 0).sum()) for i in range(3) if isinstance(e := source.example("a", i), il.Example))
@@ -207,6 +207,6 @@ def test_records_of_any_shape_are_bad_samples(name: str, changed: dict[str, Any]
     }
     assembly = assemble(small_config())
     parts = flattened({"a": il.datasets.build(nodes[name])})
-    source = Source(parts, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    source = ExampleSource(parts, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     (part,) = [name for name, data in parts.items() if len(data)]
     assert isinstance(source.example(part, 0), il.BadSample)

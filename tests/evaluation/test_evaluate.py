@@ -1,6 +1,8 @@
 """Asking, scoring, results on disk and the terminal's chat."""
 
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,18 @@ from colours_task import Colours
 from command_line import TINY
 from PIL import Image
 from published import PINPOINTS, llava, onevision, original
+from rich.console import Console
 from small_models import small_config
 
 import interleave as il
 from interleave.checkpoints import save_config, save_weights
 from interleave.cli import main
+from interleave.evaluation.audit import AuditRow
 from interleave.evaluation.evaluate import evaluate
-from interleave.evaluation.results import table
+from interleave.evaluation.results import GroupResult, results_from_json, results_table, results_to_json
 from interleave.evaluation.runner import Settings
 from interleave.export.convert import convert
-from interleave.inference.chat_command import PICTURE, ask, chat_command, shown
+from interleave.inference.chat_command import PICTURE, chat_command, user_message, with_modalities
 from interleave.inference.generate import generate, right_align
 from interleave.inference.lm import LM
 from interleave.inference.session import Session
@@ -34,7 +38,9 @@ def lm(assembly: Assembly) -> LM:
 
 def test_results_say_what_was_asked_and_what_was_lost(lm: LM, tmp_path: Path) -> None:
     results = evaluate(lm, {"colours": Colours()}, tmp_path, Settings(batch=4))
-    rows = results["colours"]["as it is"]
+    content = results_to_json(results)
+    assert results_from_json(json.loads(json.dumps(content))) == results
+    rows: dict[str, Any] = content["colours"]["as it is"]
     low, high = rows["low"].pop("interval")
     assert 0 < low < 0.5 < high < 1
     assert rows == {
@@ -44,13 +50,42 @@ def test_results_say_what_was_asked_and_what_was_lost(lm: LM, tmp_path: Path) ->
     }
     rows["low"]["interval"] = [low, high]
     written = json.loads((tmp_path / "results.json").read_text())
-    assert written["results"] == results
+    assert written["results"] == content
     assert written["items"] == 9
     assert written["skipped"] == ["colours[2]: the sample: nowhere.png does not exist"]
     replies = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
     assert [r["index"] for r in replies] == list(range(9))
     assert [r["reply"] is None for r in replies] == [i == 2 for i in range(9)]
-    assert table(results, "colours").row_count == 3
+    assert results_table(results, "colours").row_count == 3
+
+
+@pytest.mark.parametrize("num_items", [200, 12345])
+@pytest.mark.parametrize("conditions", [1, 3, 6])
+def test_a_table_of_80_columns_cuts_no_number(num_items: int, conditions: int) -> None:
+    groups = ["single_image", "single_image/where", "transfer", "transfer/scene3d_held_out_colour"]
+    names = ["as it is", "blank", "reversed", "in front", "shuffled frames", "one picture"][:conditions]
+    result = GroupResult({"accuracy": 0.845}, "accuracy", (0.795, 0.895), 0.125, num_items)
+    results = {"mini": {name: dict.fromkeys(groups, result) for name in names}}
+    missing = AuditRow(says="1 of 2 items run; 1 unreadable (1 missing file)")
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(results_table(results, "mini", {"mini": {"all": missing, "transfer": missing}}))
+    text = console.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for number, columns in {"0.845": conditions, "0.80-0.90": 1, "0.125": 1, str(num_items): 1}.items():
+        rows = conditions if conditions > 3 and number != "0.845" else 1
+        assert text.count(number) == len(groups) * columns * rows, number
+    flat = " ".join(text.split())
+    assert "transfer: 1 of 2 items run; 1 unreadable (1 missing file)" in flat
+
+
+def test_a_table_of_a_task_without_grades_says_so() -> None:
+    console = Console(width=80, file=io.StringIO(), record=True)
+    drawn = results_table({}, "vdd", {"vdd": {"all": AuditRow(says="9 not graded")}})
+    assert len(drawn.columns) == 3
+    console.print(drawn)
+    assert re.search(r"^ all +0 *$", text := console.export_text(), re.MULTILINE), text
+    assert "9 not graded" in text
 
 
 def test_the_size_of_a_batch_changes_no_reply(lm: LM, tmp_path: Path) -> None:
@@ -82,7 +117,7 @@ def test_greedy_replies_equal_stepwise_argmax(assembly: Assembly) -> None:
                 torch.ones(1, n).long(),
                 batch.visual_positions,
                 batch.pixel_values,
-                batch.shown,
+                batch.visuals,
             )
         stop = next((i for i, t in enumerate(said) if t in chat.stop_ids), len(said))
         expected.append(chat.decode(said[:stop]))
@@ -192,9 +227,9 @@ def test_chat_shows_a_single_picture_as_training_did(
     asked = [il.Message("user", [il.Media(kind, tmp_path / "a.png"), "Why?"])]
     assert capsys.readouterr().out.strip() == lm.chat(asked, max_new_tokens=3).strip()
     both = [il.Media(PICTURE, "a.png"), il.Media(PICTURE, "b.png")]
-    assert [piece.kind for piece in shown(both, lm)] == ["image", "image"]
-    assert [piece.kind for piece in shown(both[:1], lm)] == [kind]
-    assert [piece.kind for piece in shown([both[0], il.Media("video", "v.mp4")], lm)] == [kind, "video"]
+    assert [piece.kind for piece in with_modalities(both, lm)] == ["image", "image"]
+    assert [piece.kind for piece in with_modalities(both[:1], lm)] == [kind]
+    assert [piece.kind for piece in with_modalities([both[0], il.Media("video", "v.mp4")], lm)] == [kind, "video"]
 
 
 def test_published_checkpoints_say_how_they_saw_a_single_picture(tmp_path: Path) -> None:
@@ -222,4 +257,4 @@ def test_chat_errors(run: Path) -> None:
 
 def test_media_without_placeholders_stand_in_front() -> None:
     media = il.Media("image", "a.png")
-    assert list(ask("Why?", [media]).content) == [media, "Why?"]
+    assert list(user_message("Why?", [media]).content) == [media, "Why?"]

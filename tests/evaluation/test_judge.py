@@ -20,7 +20,7 @@ import pytest
 import task_files
 import torch
 from chat_model import write_chat_model
-from interleave_plugins.judge.base.http_endpoint import retry_after
+from interleave_plugins.judge.base.retry_later import retry_after
 from judge_server import Body, Graded, JudgeServer, Reply, asked, fails, records, says
 from safetensors.torch import load_file, save_file
 from small_models import ROOT
@@ -28,7 +28,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from interleave import BadSample, InputError, Judge, JudgedTask, JudgeMessages, judges, tasks
 from interleave.compose import compose
-from interleave.evaluation.judging import REMINDER, Cache, Grade, estimate, grade, tally
+from interleave.evaluation.judgement_cache import Cache
+from interleave.evaluation.judging import REMINDER, Grade, estimate, grade, tally
 
 KEY = "sk-a-very-secret-key-0123456789"
 GOOD = "{'pred': 'yes', 'score': 4}"
@@ -307,7 +308,7 @@ def test_a_dry_run_asks_nobody(cache: Path, capsys: pytest.CaptureFixture[str]) 
 def test_several_processes_share_a_cache(cache: Path) -> None:
     code = f"""
         from pathlib import Path
-        from interleave.judging import Cache
+        from interleave.evaluation.judgement_cache import Cache
         with Cache(Path({str(cache)!r})) as cache:
             kept = [cache.put(f"key {{n}}", "judge", f"{{n}} by NAME") for n in range(200)]
             assert all(cache.get(f"key {{n}}") == text for n, text in enumerate(kept))
@@ -324,7 +325,7 @@ def test_a_run_that_was_killed_goes_on_where_it_stood(cache: Path, tmp_path: Pat
         import sys
         sys.path.insert(0, {str(ROOT / "tests" / "support")!r})
         from pathlib import Path
-        from interleave.judging import grade
+        from interleave.evaluation.judging import grade
         from interleave_plugins.judge.openai import judges
         from judge_server import Graded, asked
         judge = judges.build({{"name": "openai", "model": "grader", "base_url": sys.argv[1], "num_workers": 3}})

@@ -21,7 +21,7 @@ from small_models import ROOT
 import interleave as il
 from interleave.cli import main
 from interleave.model.assembly import Assembly
-from interleave.training.evaluation_callback import COLUMNS, Period, PeriodicEvaluation
+from interleave.training.evaluation_callback import TABLE_COLUMNS, Period, PeriodicEvaluation
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,8 @@ def test_what_is_logged_can_be_read_again(tmp_path: Path, monkeypatch: Any) -> N
     found_tables = [json.loads(content) for content in staged if content.startswith(b'{"_type": "table"')]
     tables = {table["data"][0][0]: table for table in found_tables}
     for table, asking in zip([tables[step] for step in sorted(tables)], asked, strict=True):
-        assert table["columns"] == COLUMNS
-        found = {int(row[1]): dict(zip(COLUMNS, row, strict=True)) for row in table["data"]}
+        assert table["columns"] == TABLE_COLUMNS
+        found = {int(row[1]): dict(zip(TABLE_COLUMNS, row, strict=True)) for row in table["data"]}
         assert {index: row["reply"] for index, row in found.items()} == dict(asking)
         assert found[3]["prompt"] == "xxx<image>?"
         assert found[3]["answer"] == "grey"

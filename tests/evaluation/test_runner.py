@@ -27,7 +27,7 @@ from interleave.evaluation.evaluate import JUDGEMENTS, Evaluation, evaluate
 from interleave.evaluation.media_prefetch import Prepared, media_key
 from interleave.evaluation.reply_journal import ASKED, REPLIES
 from interleave.evaluation.runner import Runner, Settings
-from interleave.inference.generate import Said
+from interleave.inference.generate import GeneratedReply
 from interleave.inference.lm import LM
 from interleave.model.assembly import Assembly, assemble
 
@@ -84,9 +84,9 @@ def ask(lm: LM, task: il.Task, out: Path, **changes: Any) -> Evaluation:
 def test_every_visual_is_opened_and_encoded_once(lm: LM, tmp_path: Path, monkeypatch: Any) -> None:
     opened, seen = [], []
     adapter = lm.adapters["image"]
-    prepare, see = type(adapter).prepare, lm.model.see
+    prepare, see = type(adapter).prepare, lm.model.encode_views
     monkeypatch.setattr(type(adapter), "prepare", lambda self, data: opened.append(data) or prepare(self, data))
-    monkeypatch.setattr(lm.model, "see", lambda pixels: seen.append(len(pixels)) or see(pixels))
+    monkeypatch.setattr(lm.model, "encode_views", lambda pixels: seen.append(len(pixels)) or see(pixels))
     ask(lm, Pictures(tmp_path / "media", files=5, questions=4), tmp_path / "out")
     assert len(lines(tmp_path / "out")) == 20
     assert len(opened) == len(set(opened)) == 5
@@ -149,15 +149,15 @@ def test_every_difference_is_said(lm: LM, tmp_path: Path) -> None:
     (tmp_path / "media/3.png").write_bytes(b"no picture")
     made = ask(lm, task, tmp_path / "out", prompt_tokens=300, generation={"max_new_tokens": 2})
     row = made.audit["pictures"][ALL]
-    assert {k: row[k] for k in ("expected", "found", "run", "unreadable", "over_length", "complete")} == {
+    assert {k: getattr(row, k) for k in ("expected", "found", "run", "unreadable", "over_length", "complete")} == {
         "expected": 14, "found": 12, "run": 8, "unreadable": 3, "over_length": 1, "complete": False,
     }  # fmt: skip
-    assert row["generation"]["max_new_tokens"] == 2
-    assert (row["visuals_expected"], row["visuals_fed"]) == (10 + 12, 7 + 10)
-    assert row["truncated"] == sum(line["truncated"] for line in lines(tmp_path / "out")) > 0
-    assert row["says"] == (
+    assert row.generation["max_new_tokens"] == 2
+    assert (row.visuals_expected, row.visuals_fed) == (10 + 12, 7 + 10)
+    assert row.truncated == sum(line["truncated"] for line in lines(tmp_path / "out")) > 0
+    assert row.says == (
         "12 items found, 14 expected; 8 of 12 items run; 3 unreadable (3 not an image); 1 over-length; "
-        f"17 of 22 visuals fed; {row['truncated']} replies cut at max_new_tokens"
+        f"17 of 22 visuals fed; {row.truncated} replies cut at max_new_tokens"
     )
     written = {line["id"]: line for line in lines(tmp_path / "out")}
     assert written["q3"]["error"]["reason"] == "not an image"
@@ -168,17 +168,17 @@ def test_every_difference_is_said(lm: LM, tmp_path: Path) -> None:
 
 
 def test_a_whole_row_says_nothing(lm: LM, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(Runner, "answers", lambda self, job, items, *_: [Said("no", 1, False)] * len(items))
+    monkeypatch.setattr(Runner, "answers", lambda self, job, items, *_: [GeneratedReply("no", 1, False)] * len(items))
     row = ask(lm, Pictures(tmp_path / "media"), tmp_path / "out").audit["pictures"][ALL]
-    assert row["complete"]
-    assert row["says"] == ""
-    assert row["reply_tokens"] == row["expected"] == 12
-    assert row["prompt_tokens"] == sum(line["prompt_tokens"] for line in lines(tmp_path / "out"))
+    assert row.complete
+    assert row.says == ""
+    assert row.reply_tokens == row.expected == 12
+    assert row.prompt_tokens == sum(line["prompt_tokens"] for line in lines(tmp_path / "out"))
 
 
 def test_who_knows_the_truth_gets_everything(lm: LM, tmp_path: Path, monkeypatch: Any) -> None:
-    def oracle(self: Runner, job: Any, items: Any, *_: Any) -> list[Said]:
-        return [Said(job.task.answer(job.records[item.found["index"]]), 1, False) for item in items]
+    def oracle(self: Runner, job: Any, items: Any, *_: Any) -> list[GeneratedReply]:
+        return [GeneratedReply(job.task.answer(job.records[item.asked.index]), 1, False) for item in items]
 
     monkeypatch.setattr(Runner, "answers", oracle)
     ask(lm, Pictures(tmp_path / "media"), tmp_path / "out")
@@ -195,14 +195,14 @@ def test_what_was_asked_is_not_asked_again(lm: LM, tmp_path: Path, monkeypatch: 
     answered: list[str] = []
     answers = Runner.answers
 
-    def watched(self: Runner, job: Any, items: Any, *rest: Any) -> list[Said]:
-        answered.extend(item.found["id"] for item in items)
+    def watched(self: Runner, job: Any, items: Any, *rest: Any) -> list[GeneratedReply]:
+        answered.extend(item.asked.id for item in items)
         return answers(self, job, items, *rest)
 
     monkeypatch.setattr(Runner, "answers", watched)
     made = ask(lm, task, out)
     assert sorted(answered) == ["q11", "q3", "q7"]
-    assert made.audit["pictures"][ALL]["run"] == 12
+    assert made.audit["pictures"][ALL].run == 12
     assert [line for line in lines(out) if line["id"] not in answered] == [line for line in before if line["reply"]]
 
 
@@ -267,7 +267,7 @@ def test_ctrl_c_leaves_a_folder_that_goes_on(lm: LM, tmp_path: Path, monkeypatch
     calls: list[int] = []
     answers = Runner.answers
 
-    def interrupted(self: Runner, *rest: Any) -> list[Said]:
+    def interrupted(self: Runner, *rest: Any) -> list[GeneratedReply]:
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
@@ -310,7 +310,7 @@ class Strict(il.Judge):
 def test_a_judge_grades_what_was_asked_without_asking_again(lm: LM, tmp_path: Path) -> None:
     task, out = Rated(tmp_path / "media"), tmp_path / "out"
     made = ask(lm, task, out)
-    assert made.audit["pictures"][ALL]["says"].endswith("12 not graded")
+    assert made.audit["pictures"][ALL].says.endswith("12 not graded")
     assert results(out)["results"] == {}
 
     def nobody() -> LM:
@@ -320,9 +320,9 @@ def test_a_judge_grades_what_was_asked_without_asking_again(lm: LM, tmp_path: Pa
         made = evaluation(lm, task, out)
         made.ask(nobody)
         graded = made.finish(Strict(factor), {})
-        assert graded["pictures"]["as it is"][ALL]["score"] == factor * 1.0
-        assert graded["pictures"]["as it is"][ALL]["n"] == 9
-        assert made.audit["pictures"][ALL]["ungraded"] == 3
+        assert graded["pictures"]["as it is"][ALL].score == factor * 1.0
+        assert graded["pictures"]["as it is"][ALL].num_items == 9
+        assert made.audit["pictures"][ALL].ungraded == 3
         assert [line["scores"] for line in lines(out)[:4]] == [{"score": factor * float(i)} for i in range(3)] + [None]
     assert (out / JUDGEMENTS).is_file()
 
@@ -474,8 +474,8 @@ def test_a_question_goes_on_from_the_models_own_replies(
     lm: LM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    see = lm.model.see
-    monkeypatch.setattr(lm.model, "see", lambda pixels: seen.append(len(pixels)) or see(pixels))
+    see = lm.model.encode_views
+    monkeypatch.setattr(lm.model, "encode_views", lambda pixels: seen.append(len(pixels)) or see(pixels))
     evaluate(lm, {"dialogues": Dialogues()}, tmp_path, Settings(batch=2))
     lines = [json.loads(line) for line in (tmp_path / "replies.jsonl").read_text().splitlines()]
     assert len(lines) == 6

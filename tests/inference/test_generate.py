@@ -8,7 +8,8 @@ from small_models import small_config, talk
 from torch import Tensor
 
 import interleave as il
-from interleave.inference.generate import decoded, settle
+from interleave.inference.generate import decode_reply
+from interleave.inference.generation_options import generation_options
 from interleave.model.assembly import assemble
 
 QWEN: dict[str, Any] = {
@@ -63,7 +64,7 @@ def test_replies_are_those_of_transformers_batched_and_alone(options: dict[str, 
     together = lm.reply(samples, **SHORT, **options)
     for sample, reply in zip(samples, together, strict=True):
         expected = transformers(lm, sample, **SHORT, **options).tolist()
-        assert reply == decoded(lm.model.llm.tokenizer, expected, ())
+        assert reply == decode_reply(lm.model.llm.tokenizer, expected, ())
         assert lm.reply([sample], **SHORT, **options) == [reply]
     assert len(set(together)) > 1, "a model that always says the same would prove nothing"
 
@@ -72,7 +73,8 @@ def test_a_repetition_penalty_is_that_of_transformers(lm: il.LM) -> None:
     """Alone: Transformers itself leaves the penalty out for some rows of a batch of embeddings."""
     for sample in questions(lm):
         expected = transformers(lm, sample, **SHORT, repetition_penalty=1.5).tolist()
-        assert lm.reply([sample], **SHORT, repetition_penalty=1.5) == [decoded(lm.model.llm.tokenizer, expected, ())]
+        reply = decode_reply(lm.model.llm.tokenizer, expected, ())
+        assert lm.reply([sample], **SHORT, repetition_penalty=1.5) == [reply]
 
 
 def test_token_ids_in_are_token_ids_out(lm: il.LM) -> None:
@@ -164,13 +166,13 @@ class Counter:
 
     def __init__(self, lm: il.LM, monkeypatch: pytest.MonkeyPatch) -> None:
         self.positions = self.views = 0
-        see = lm.model.see
+        see = lm.model.encode_views
 
         def seen(pixels: Tensor) -> Tensor:
             self.views += len(pixels)
             return see(pixels)
 
-        monkeypatch.setattr(lm.model, "see", seen)
+        monkeypatch.setattr(lm.model, "encode_views", seen)
         lm.model.llm.model.model.layers[0].register_forward_hook(self.count)
 
     def count(self, module: Any, arguments: Any, output: Any) -> None:
@@ -228,9 +230,9 @@ def test_unknown_options_and_streamed_beams_are_named(lm: il.LM) -> None:
 
 
 def test_options_have_the_defaults_that_users_expect() -> None:
-    assert settle({}).given == {"max_new_tokens": 256}
-    assert settle({"temperature": 0.7}).given["do_sample"] is True
-    assert settle({"stop_strings": "\n"}).stops == ("\n",)
+    assert generation_options({}).generate_kwargs == {"max_new_tokens": 256}
+    assert generation_options({"temperature": 0.7}).generate_kwargs["do_sample"] is True
+    assert generation_options({"stop_strings": "\n"}).stop_strings == ("\n",)
 
 
 def test_training_mode_comes_back(lm: il.LM) -> None:

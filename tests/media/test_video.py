@@ -13,13 +13,14 @@ from small_models import small_config
 from videos import FRAMES, number_of, rotate, write_sound, write_video
 
 import interleave as il
-from interleave.data.example_source import Source
+from interleave.data.budget import Budget
+from interleave.data.example_source import ExampleSource
 from interleave.data.ledger import Ledger
-from interleave.data.packed_loader import Budget, PackedLoader
+from interleave.data.packed_loader import PackedLoader
 from interleave.media import video_readers as readers
 from interleave.media import videos as video
 from interleave.media.video_readers import READERS
-from interleave.media.videos import choose, within
+from interleave.media.videos import choose_frames, with_timeout
 from interleave.model.assembly import assemble
 
 
@@ -89,9 +90,9 @@ def test_keyframes(reader: str, tmp_path: Path) -> None:
 
 def test_frames_a_second() -> None:
     times = [i / 30 for i in range(300)]
-    assert choose(times, [0], 99, "fps", 2) == list(range(0, 300, 15))
-    assert choose(times, [0], 4, "fps", 2) == [0, 90, 180, 285]
-    assert choose(times, [0], 99, "fps", 1000) == il.uniform(300, 99)
+    assert choose_frames(times, [0], 99, "fps", 2) == list(range(0, 300, 15))
+    assert choose_frames(times, [0], 4, "fps", 2) == [0, 90, 180, 285]
+    assert choose_frames(times, [0], 99, "fps", 1000) == il.uniform(300, 99)
 
 
 def test_folders_have_no_clock_and_no_key_frames(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def outcome(data: bytes, reader: str) -> str:
 
 
 def test_a_reader_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video, "_read", lambda *_: time.sleep(30))
+    monkeypatch.setattr(video, "_read_file", lambda *_: time.sleep(30))
     started = time.monotonic()
     with pytest.raises(il.BadSample, match=r"a.mp4 took longer than 0.2 s to read") as bad:
         il.load_frames(write_video(tmp_path / "a.mp4"), 4, timeout=0.2)
@@ -191,15 +192,15 @@ def test_a_reader_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.
 
 def test_what_a_reader_raises_comes_through() -> None:
     with pytest.raises(ZeroDivisionError):
-        within(5, lambda: 1 // 0, "x")
+        with_timeout(5, lambda: 1 // 0, "x")
 
 
 def test_a_file_that_was_cut_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "a.mp4", group=1)
-    monkeypatch.setattr(readers, "KEPT", 1.1)
+    monkeypatch.setattr(readers, "MIN_SHARE_FOUND", 1.1)
     with pytest.raises(il.BadSample, match="claims 20 frames and holds 20"):
         il.load_frames(path, 4)
-    monkeypatch.setattr(readers, "KEPT", 0.9)
+    monkeypatch.setattr(readers, "MIN_SHARE_FOUND", 0.9)
     clip = readers.PyAV(path, "a.mp4")
     clip.stamps = [stamp + 1 for stamp in clip.stamps]  # frames that never come
     with pytest.raises(il.BadSample, match=r"a.mp4: 2 of 2 frames do not decode"):
@@ -316,7 +317,7 @@ def test_no_file_ends_a_run_or_a_worker(num_workers: int, tmp_path: Path, monkey
     nodes = small_config()
     nodes["modality"]["video"] |= {"timeout": 3, "reader": "pyav"}
     assembly, ledger = assemble(nodes), Ledger()
-    source = Source({"clips": Clips(tmp_path)}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    source = ExampleSource({"clips": Clips(tmp_path)}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     loader = PackedLoader(source, Budget(120, 1, 16, lookahead=1), 0, num_workers, ledger=ledger)
     started, text = time.monotonic(), ""
     for batch in islice(loader, 30):

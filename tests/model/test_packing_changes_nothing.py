@@ -79,7 +79,7 @@ def test_slots_hold_the_features_of_their_own_visual(assembly: Assembly) -> None
 def test_text_only_batches_reach_the_vision_tower(assembly: Assembly) -> None:
     batch = collate([rendered(assembly, [talk("hi")])], 64, assembly.vision)
     assert len(batch.pixel_values) == 1
-    assert not batch.shown
+    assert not batch.visuals
     assembly.model.loss(batch)[0].backward()
     for part in (assembly.model.vision_encoder, assembly.model.projector):
         for name, parameter in part.named_parameters():
@@ -143,7 +143,7 @@ def test_loss_in_chunks_equals_loss_at_once() -> None:
     hidden, head = torch.randn(2, 40, 8, requires_grad=True), torch.nn.Linear(8, 30)
     labels = torch.randint(0, 30, (2, 40)).masked_fill(torch.rand(2, 40) < 0.4, IGNORE)
     whole, count = next_token_loss(hidden, labels, head)
-    chunked, _ = next_token_loss(hidden, labels, head, logits=30 * 7)
+    chunked, _ = next_token_loss(hidden, labels, head, max_logits=30 * 7)
     torch.testing.assert_close(whole, chunked)
     full = torch.nn.functional.cross_entropy(
         head(hidden)[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE, reduction="sum"

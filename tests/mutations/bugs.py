@@ -36,8 +36,8 @@ BUGS = [
     Bug(
         "slot offset lost",
         "interleave/processing/collate.py",
-        "example.visual_positions + b * length + start",
-        "example.visual_positions + b * length",
+        "example.visual_positions + b * self.sequence_length + start",
+        "example.visual_positions + b * self.sequence_length",
         "model/test_packing_changes_nothing.py",
     ),
     Bug(
@@ -64,8 +64,8 @@ BUGS = [
     Bug(
         "end of turn not learned",
         "interleave/processing/render.py",
-        "self.template(self.chat.close(turn.role), learn)",
-        "self.template(self.chat.close(turn.role))",
+        "self.write_format(self.chat.close(message.role), learn)",
+        "self.write_format(self.chat.close(message.role))",
         "processing/test_render.py",
     ),
     Bug(
@@ -85,8 +85,8 @@ BUGS = [
     Bug(
         "tied weights lost on import",
         "interleave/checkpoints/load.py",
-        "in second.items():\n        where",
-        "in ():\n        where",
+        "in owners.items():\n        module_name",
+        "in ():\n        module_name",
         "checkpoints/test_checkpoint.py",
     ),
     Bug(
@@ -105,8 +105,8 @@ BUGS = [
     ),
     Bug(
         "half characters streamed",
-        "interleave/inference/generate.py",
-        "text = text.rstrip(HALF)",
+        "interleave/inference/streaming.py",
+        "text = text.rstrip(REPLACEMENT_CHARACTER)",
         "pass",
         "inference/test_generate.py",
     ),
@@ -141,15 +141,15 @@ BUGS = [
     Bug(
         "colon rule of the released scorer dropped",
         "interleave/scoring/metrics/published.py",
-        'if ":" in said else []',
-        "if False else []",
+        'if ":" in chosen:',
+        "if False:",
         "scoring/test_metrics.py",
     ),
     Bug(
         "categories weighted by items",
-        "interleave/scoring/score_command.py",
-        "fmean(means[dataset] for dataset in BENCH[name].datasets)",
-        'fmean(x for d in BENCH[name].datasets for x in scores[d]["published"] if x is not None)',
+        "interleave/scoring/score_files.py",
+        "fmean(means[dataset] for dataset in task.datasets)",
+        'fmean(x for d in task.datasets for x in scores[d]["published"] if x is not None)',
         "scoring/test_score.py",
     ),
     Bug(
@@ -162,8 +162,8 @@ BUGS = [
     Bug(
         "dialogues asked without what was said before",
         "interleave_plugins/task/interleave_bench.py",
-        'record["conversations"][:place], ',
-        'record["conversations"][place - 1 : place], ',
+        "asked = turns[:place]",
+        "asked = turns[place - 1 : place]",
         "plugins/test_interleave_bench.py",
     ),
     Bug(
@@ -204,8 +204,8 @@ BUGS = [
     Bug(
         "loss divided per micro-batch",
         "interleave/training/lightning_module.py",
-        "        return sums[0]\n",
-        "        return sums[0] / sums[1]\n",
+        "        return sums.loss\n",
+        "        return sums.loss / sums.count\n",
         "training/test_training.py",
     ),
     Bug(
@@ -225,7 +225,7 @@ BUGS = [
     Bug(
         "ranks differ in views",
         "interleave/data/row_filling.py",
-        "abs(v - due)",
+        "abs(views - due_views)",
         "0",
         "data/test_row_filling.py",
     ),
@@ -238,9 +238,9 @@ BUGS = [
     ),
     Bug(
         "replacement from another source",
-        "interleave/data/packed_loader.py",
-        "                if single:\n                    break\n",
-        "                if single:\n                    break\n                source = 1 - source\n",
+        "interleave/data/feed.py",
+        "            if single_pass:\n                return None\n",
+        "            if single_pass:\n                return None\n            source = 1 - source\n",
         "data/test_loader.py",
     ),
     Bug(
@@ -267,7 +267,7 @@ BUGS = [
     Bug(
         "OpenGL's axes taken for OpenCV's",
         "interleave_plugins/scenes/readers/nerf.py",
-        ") @ FLIP\n",
+        ") @ OPENGL_TO_OPENCV\n",
         ")\n",
         "plugins/scenes/test_scene_formats.py",
     ),
@@ -281,7 +281,7 @@ BUGS = [
     Bug(
         "half a pixel lost",
         "interleave_plugins/scenes/cameras.py",
-        "shifted(intrinsics, 0.5) if from_centre else intrinsics",
+        "shift_origin(intrinsics, 0.5) if from_centre else intrinsics",
         "intrinsics",
         "plugins/scenes/test_scene_formats.py",
     ),
@@ -290,14 +290,14 @@ BUGS = [
         "interleave_plugins/scenes/patch_rays.py",
         "torch.linalg.cross(origins.expand_as(unit), unit)",
         "origins.expand_as(unit)",
-        "plugins/scenes/test_scene_encoding.py",
+        "plugins/scenes/test_patch_rays.py",
     ),
     Bug(
         "padding forgotten by rays",
         "interleave_plugins/scenes/patch_rays.py",
         "[0, 1 / side, top / side]",
         "[0, 1 / side, 0]",
-        "plugins/scenes/test_scene_encoding.py",
+        "plugins/scenes/test_patch_rays.py",
     ),
     Bug(
         "weights of adapters that a batch does not use out of its graph",
@@ -318,7 +318,7 @@ BUGS = [
         "interleave_plugins/modality/scene3d.py",
         "super().merge(self.encoding(features, meta), meta)",
         "super().merge(features, meta)",
-        "plugins/scenes/test_scene_views.py",
+        "plugins/scenes/test_scene3d_adapter.py",
     ),
     Bug(
         "half a pair of MME counts as a pair",
@@ -337,8 +337,8 @@ BUGS = [
     Bug(
         "a score out of range believed",
         "interleave_plugins/task/base/judge_prompts.py",
-        "if number and 0 <= value <= MOST else None",
-        "if number else None",
+        "float(value) if 0 <= value <= MOST else None",
+        "float(value)",
         "plugins/test_tasks_video.py",
     ),
     Bug(

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from interleave_plugins.llm.base.chat_formats import FORMATS, PLAIN, ROLES, Format, HFChatTokenizer, byte_tokenizer
-from interleave_plugins.llm.base.chat_template import choose, from_template
+from interleave_plugins.llm.base.chat_formats import FORMATS, PLAIN, ROLES, ChatFormat, HFChatTokenizer, byte_tokenizer
+from interleave_plugins.llm.base.chat_template import choose_format, from_template
+from interleave_plugins.llm.base.families import FAMILIES, chat_formats_of
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoModelForCausalLM,
     Gemma2Config,
     Gemma3Config,
@@ -95,6 +98,18 @@ def test_packed_documents_and_their_gradients_are_those_of_each_alone(shape: str
             torch.testing.assert_close(
                 parameter.grad, want, rtol=1e-3, atol=1e-3, msg=lambda m, n=tensor_name: f"{n}: {m}"
             )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_families_name_classes_of_transformers_and_known_formats(name: str) -> None:
+    for model_type, cls in FAMILIES[name].classes().items():
+        assert cls is MODEL_FOR_CAUSAL_LM_MAPPING[CONFIG_MAPPING[model_type]]
+        assert chat_formats_of(model_type) == FAMILIES[name].chat_formats
+    assert set(FAMILIES[name].chat_formats) <= set(FORMATS)
+
+
+def test_a_model_of_no_family_is_taken_to_speak_chatml() -> None:
+    assert chat_formats_of("mistral") == ("chatml",)
 
 
 AUTO: list[dict[str, Any]] = [
@@ -223,14 +238,15 @@ def test_a_format_read_out_of_a_template_writes_what_the_template_writes(name: s
 
 
 def test_a_format_is_chosen_by_name_family_tokens_and_template() -> None:
-    assert choose(templated("llama3"), None, ["chatml"])[0] == "llama3", "its tokens say so"
-    assert choose(templated("mistral"), None, ["llama3"])[0] == "template"
-    assert choose(templated("mistral"), "vicuna", ["llama3"])[0] == "vicuna"
+    assert choose_format(templated("llama3"), None, ["chatml"])[0] == "llama3", "its tokens say so"
+    assert choose_format(templated("mistral"), None, ["llama3"])[0] == "template"
+    assert choose_format(templated("mistral"), "vicuna", ["llama3"])[0] == "vicuna"
     assert (
-        choose(byte_tokenizer([*FORMATS["gemma"].special, *FORMATS["chatml"].special]), None, ["gemma"])[0] == "gemma"
+        choose_format(byte_tokenizer([*FORMATS["gemma"].special, *FORMATS["chatml"].special]), None, ["gemma"])[0]
+        == "gemma"
     )
     with pytest.raises(il.InputError, match=r"no chat template and not the tokens of a known format; choose llm\.chat"):
-        choose(byte_tokenizer(["<s>", "</s>"]), None, ["llama3"])
+        choose_format(byte_tokenizer(["<s>", "</s>"]), None, ["llama3"])
 
 
 @pytest.mark.parametrize(
@@ -286,8 +302,8 @@ def test_a_sentencepiece_tokenizer_speaks_vicuna() -> None:
     assert chat.decode(chat.encode("he saw Grüße, 世界", special=False)) == "he saw Grüße, 世界"
     assert chat.pad_id == chat.tokenizer.convert_tokens_to_ids("</s>") == chat.stop_ids[0]
     ids = render(il.Sample([il.Message("user", ["he"]), il.Message("assistant", ["he"])]), {}, chat)
-    assert ids.ids[0] == chat.tokenizer.convert_tokens_to_ids("<s>")
-    learned = ids.ids[ids.labels >= 0].tolist()
+    assert ids.input_ids[0] == chat.tokenizer.convert_tokens_to_ids("<s>")
+    learned = ids.input_ids[ids.labels >= 0].tolist()
     assert learned == [chat.tokenizer.convert_tokens_to_ids("▁he"), chat.tokenizer.convert_tokens_to_ids("</s>")], (
         "the tokenizer itself writes the space before a reply"
     )
@@ -295,7 +311,7 @@ def test_a_sentencepiece_tokenizer_speaks_vicuna() -> None:
 
 
 def test_padding_is_any_token_that_exists() -> None:
-    plain = Format.alike("{role}:", "<e>", ["<e>"], "<e>")
+    plain = ChatFormat.same_for_roles("{role}:", "<e>", ["<e>"], "<e>")
     assert HFChatTokenizer(byte_tokenizer(["<e>"]), plain).pad_id == 256
     tokenizer = byte_tokenizer(["<e>", PLAIN])
     assert HFChatTokenizer(tokenizer, plain).pad_id == 257
@@ -316,7 +332,7 @@ def test_the_vocabulary_is_asked_for_once_when_the_format_is_built(monkeypatch: 
             return _original(self, *args, **options)
 
         monkeypatch.setattr(PreTrainedTokenizerFast, name, counted)
-    chat = HFChatTokenizer(tokenizer, choose(tokenizer, None, ["chatml"])[1], "You are a helpful assistant.")
+    chat = HFChatTokenizer(tokenizer, choose_format(tokenizer, None, ["chatml"])[1], "You are a helpful assistant.")
     assert calls.count("get_vocab") <= 2, "once to choose a format, once to build it"
     calls.clear()
     said = [il.Message("user", ["Where is it?"]), il.Message("assistant", ["On the left."])]

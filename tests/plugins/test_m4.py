@@ -115,7 +115,7 @@ def test_shares_caps_and_weights(release: Path) -> None:
 
 
 def test_views_and_frames_may_be_one_scene_or_one_video(release: Path) -> None:
-    sources = m4(release, views="scene3d", frames="video").sources("m4")
+    sources = m4(release, views_as="scene3d", frames_as="video").sources("m4")
     scene = [p for p in sources["ScanQA"][0].messages[0].content if isinstance(p, il.Media)]
     assert [p.kind for p in scene] == ["scene3d"]
     assert len(scene[0].data) > 1

@@ -18,8 +18,9 @@ from videos import write_video
 
 import interleave as il
 from interleave.cli import main
-from interleave.data.example_source import Source
-from interleave.data.packed_loader import Budget, PackedLoader
+from interleave.data.budget import Budget
+from interleave.data.example_source import ExampleSource
+from interleave.data.packed_loader import PackedLoader
 from interleave.model.assembly import assemble
 
 
@@ -72,7 +73,9 @@ def test_shards_are_read_by_workers(num_workers: int, plain: il.Dataset, tmp_pat
     main(["data", "pack", "--out", str(tmp_path / "shards"), "dataset=llava_json", *files])
     shards = il.datasets.build({"name": "shards", "path": str(tmp_path / "shards/llava_json")})
     assembly = assemble(small_config())
-    source = Source({"a": shards.sources("a")["a"]}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    source = ExampleSource(
+        {"a": shards.sources("a")["a"]}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision
+    )
     expected, found = (PackedLoader(source, Budget(400, 1, 99), 0, w) for w in (0, num_workers))
     for one, two in islice(zip(expected, found, strict=False), 3):
         assert one.input_ids.tolist() == two.input_ids.tolist()

@@ -17,8 +17,9 @@ from small_models import small_config
 
 import interleave as il
 from interleave.cli import main
-from interleave.data.example_source import Source, flattened
-from interleave.data.packed_loader import Budget, PackedLoader
+from interleave.data.budget import Budget
+from interleave.data.example_source import ExampleSource, flattened
+from interleave.data.packed_loader import PackedLoader
 from interleave.model.assembly import assemble
 
 fsspec = pytest.importorskip("fsspec")
@@ -68,7 +69,7 @@ def pack(folder: Path, out: str) -> int:
 
 def batches(dataset: il.Dataset, num_workers: int) -> list[Any]:
     assembly = assemble(small_config())
-    source = Source(flattened({"a": dataset}), assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    source = ExampleSource(flattened({"a": dataset}), assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     return [
         (b.input_ids.tolist(), b.pixel_values.sum().item())
         for b in islice(PackedLoader(source, Budget(400, 1, 99), 0, num_workers), 3)

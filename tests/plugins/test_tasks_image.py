@@ -13,7 +13,7 @@ from small_models import small_config
 
 import interleave as il
 from interleave.evaluation.evaluate import evaluate
-from interleave.evaluation.reply import Reply, about
+from interleave.evaluation.reply import describe_item, reply_to
 from interleave.evaluation.results import summarise
 from interleave.evaluation.runner import Settings
 from interleave.inference.lm import LM
@@ -267,7 +267,7 @@ def test_a_model_is_asked_all_items_and_the_audit_says_what_is_missing(
     results = evaluate(LM(assembly, small_config()), {name: task}, tmp_path / "out", settings)
     row = results[name]["as it is"]["all"]
     audited = json.loads((tmp_path / "out/results.json").read_text())["audit"][name]["all"]
-    assert row["n"] == audited["run"] == len(task.records())
+    assert row.num_items == audited["run"] == len(task.records())
     assert audited["visuals_fed"] == audited["visuals_expected"] >= len(task.records())
     assert audited["says"].startswith(f"{len(task.records())} items found, {task.expected} expected")
     assert not audited["complete"]
@@ -276,10 +276,8 @@ def test_a_model_is_asked_all_items_and_the_audit_says_what_is_missing(
 def test_the_interval_of_mme_draws_pictures_not_questions(tmp_path: Path) -> None:
     task = build("mme", tmp_path)
     replies = [
-        Reply(**about("mme", task, record, i), prompt="", reply=task.answer(record), scores={"accuracy": 1.0},
-              visuals=(1, 1), views=1, prompt_tokens=1, reply_tokens=1, truncated=False, shortened=(), prompt_hash="",
-              error=None)
+        reply_to(describe_item("mme", task, record, i), task.answer(record), {"accuracy": 1.0})
         for i, record in enumerate(task.records())
-    ]  # fmt: skip
+    ]
     row = summarise(replies, {"mme": task})["mme"]["as it is"]["all"]
-    assert (row["score"], row["interval"]) == (2800, [2800, 2800]), "all right is all right, whatever is drawn"
+    assert (row.score, row.interval) == (2800, (2800, 2800)), "all right is all right, whatever is drawn"

@@ -98,7 +98,7 @@ def test_the_real_bad_records_are_all_found(shared: Path) -> None:
     """All but the last of the hard records are bad; the last keeps its markers as letters."""
     from small_models import small_config
 
-    from interleave.data.example_source import Source
+    from interleave.data.example_source import ExampleSource
     from interleave.model.assembly import assemble
 
     folder = shared / "data" / "m4_real_mini"
@@ -106,7 +106,7 @@ def test_the_real_bad_records_are_all_found(shared: Path) -> None:
         {"name": "llava_json", "path": str(folder / "broken.json"), "media": str(shared / "media")}
     )
     assembly = assemble(small_config())
-    source = Source({"broken": dataset}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    source = ExampleSource({"broken": dataset}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     *bad, good = (source.example("broken", i) for i in range(len(dataset)))
     assert [b.reason for b in bad if isinstance(b, il.BadSample)] == [
         "missing file", "broken image", "not an image", "placeholders", "path outside media", "empty answer",

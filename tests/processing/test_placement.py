@@ -11,11 +11,12 @@ from small_models import rendered
 
 import interleave as il
 from interleave.compose import compose
+from interleave.data.budget import Budget
 from interleave.data.build import build_source
-from interleave.data.example_source import Own, Source
-from interleave.data.packed_loader import Budget, PackedLoader
+from interleave.data.example_source import ExampleSource, SourceOptions
+from interleave.data.packed_loader import PackedLoader
 from interleave.model.assembly import Assembly, assemble
-from interleave.processing.placement import placed
+from interleave.processing.placement import place_visuals
 
 KINDS = {"I": "image", "M": "multipatch", "V": "video", "S": "scene3d", "D": "depth_map"}
 
@@ -63,7 +64,7 @@ def written(sample: il.Sample) -> list[str]:
 )  # fmt: skip
 def test_visuals_in_front_and_references_in_their_places(before: str, after: str) -> None:
     sample = conversation(before, "yes")
-    moved = placed(sample, "front")
+    moved = place_visuals(sample, "front")
     assert written(moved) == [after, "yes"]
     assert media(moved) == media(sample)
     assert (moved.id, moved.source) == (sample.id, sample.source)
@@ -71,7 +72,7 @@ def test_visuals_in_front_and_references_in_their_places(before: str, after: str
 
 def test_references_count_over_the_whole_conversation() -> None:
     sample = conversation("[I]\nSee?", "yes [I]", "And [I] or [V]?", "no", "Then [V] or Image 3?", "both")
-    assert written(placed(sample, "front")) == [
+    assert written(place_visuals(sample, "front")) == [
         "[I]\nSee?",
         "yes [I]",
         "[I]\n[V]\nAnd Image 3 or Video 1?",
@@ -84,9 +85,9 @@ def test_references_count_over_the_whole_conversation() -> None:
 @given(st.lists(st.sampled_from(["[I]", "[V]", "[M]", "[S]", "a ", " b", "3", "\n", "?", " "]), min_size=1, max_size=9))
 def test_nothing_is_lost_and_every_reference_can_be_read(pieces: list[str]) -> None:
     sample = conversation("".join(pieces), "yes")
-    moved = placed(sample, "front")
+    moved = place_visuals(sample, "front")
     assert media(moved) == media(sample)
-    assert placed(sample, "interleaved") is sample
+    assert place_visuals(sample, "interleaved") is sample
     if written(moved) == written(sample):
         return
     content = moved.messages[0].content
@@ -107,16 +108,16 @@ def test_nothing_is_lost_and_every_reference_can_be_read(pieces: list[str]) -> N
 def test_mixed_is_the_same_choice_everywhere_and_keeps_its_share() -> None:
     samples = [conversation("What is [I]?", "x", name=str(i)) for i in range(2000)]
     for share in (0.0, 0.25, 0.5, 1.0):
-        front = [placed(s, "mixed", share) is not s for s in samples]
+        front = [place_visuals(s, "mixed", share) is not s for s in samples]
         assert sum(front) / len(front) == pytest.approx(share, abs=0.04)
     # written down: another process, version or machine must come to the same
-    assert [placed(s, "mixed") is not s for s in samples[:12]] == [c == "f" for c in "ififfiiifiii"]
+    assert [place_visuals(s, "mixed") is not s for s in samples[:12]] == [c == "f" for c in "ififfiiifiii"]
 
 
 def test_mixed_does_not_depend_on_the_process() -> None:
     code = (
-        "from interleave.placement import _draw; from interleave.sample import Sample\n"
-        "print([_draw(Sample([], str(i), 'set')) for i in range(5)])"
+        "from interleave.processing.placement import _hash_fraction; from interleave.core.sample import Sample\n"
+        "print([_hash_fraction(Sample([], str(i), 'set')) for i in range(5)])"
     )
     runs = [
         subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True)
@@ -128,19 +129,19 @@ def test_mixed_does_not_depend_on_the_process() -> None:
 
 def test_samples_without_an_id_do_not_all_go_one_way() -> None:
     samples = [conversation(f"What is {i} in [I]?", "x", name="") for i in range(200)]
-    assert 60 < sum(placed(s, "mixed") is not s for s in samples) < 140
+    assert 60 < sum(place_visuals(s, "mixed") is not s for s in samples) < 140
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_is_a_share(share: float) -> None:
     with pytest.raises(il.InputError, match="must be from 0 to 1"):
-        placed(conversation("a", "b"), "mixed", share)
+        place_visuals(conversation("a", "b"), "mixed", share)
 
 
 def test_what_is_moved_still_renders(assembly: Assembly) -> None:
     shown = il.Media("image", assembly.adapters["image"].example())
     sample = il.Sample([il.Message("user", ["Is ", shown, " like ", shown, "?"]), il.Message("assistant", ["yes"])])
-    (example,) = rendered(assembly, [placed(sample, "front")])
+    (example,) = rendered(assembly, [place_visuals(sample, "front")])
     assert len(example.visual_positions) == 2 * 16
     assert "\nIs Image 1 like Image 2?" in assembly.model.llm.tokenizer.decode(example.input_ids.tolist())
 
@@ -161,13 +162,13 @@ class Shown(il.Dataset):
         )
 
 
-OWN = {"mixed": Own(placement="mixed", front=0.3), "front": Own(placement="front")}
+OWN = {"mixed": SourceOptions(placement="mixed", front=0.3), "front": SourceOptions(placement="front")}
 
 
 def in_front(assembly: Assembly, seed: int, num_workers: int) -> dict[str, set[int]]:
     """An epoch through a loader: which samples of each source had their picture in front."""
     sets = {name: Shown(name) for name in ("plain", "mixed", "front")}
-    source = Source(sets, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision, own=OWN)
+    source = ExampleSource(sets, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision, own=OWN)
     found: dict[str, set[int]] = {name: set() for name in sets}
     seen: set[tuple[str, int]] = set()
     for batch in PackedLoader(source, Budget(512, 1, 99, lookahead=1), seed, num_workers):
@@ -193,4 +194,4 @@ def test_each_source_has_its_own_placement_the_same_in_every_run(assembly: Assem
 def test_the_command_line_sets_sources() -> None:
     own = "data.sources={mini:{placement:mixed,front:0.3,weight:2}}"
     config = compose("train", ["dataset=mini", "dataset.mini.scenes=2", own])
-    assert build_source(config, assemble(config)).own == {"mini": Own(2.0, "mixed", 0.3)}
+    assert build_source(config, assemble(config)).own == {"mini": SourceOptions(2.0, "mixed", 0.3)}

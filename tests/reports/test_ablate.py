@@ -9,7 +9,10 @@ import pytest
 import yaml
 from small_models import ROOT
 
-from interleave.ablate import FOLDER, Ablation, Arm, Runs, ablate, read, spread, write
+from interleave.ablate.ablate_command import run_ablation
+from interleave.ablate.ablation import FOLDER, Ablation, Arm, read_ablation
+from interleave.ablate.runs import Runs
+from interleave.ablate.tables import spread, write_tables
 from interleave.cli import main
 from interleave.compose import compose
 from interleave.core.errors import InputError
@@ -41,16 +44,16 @@ def test_a_full_size_experiment_says_what_it_must_be_given(left: str, capsys: py
 def test_the_small_ablations_are_the_papers_four() -> None:
     assert {"start", "position", "joint", "transfer", "frames"} == set(NAMES)
     for name in NAMES:
-        ablation = read(name, NAMES)
+        ablation = read_ablation(name)
         for arm in ablation.arms.values():
             assert (ROOT / "conf/experiment" / f"{arm.experiment}.yaml").is_file()
 
 
 def test_budgets_of_the_frames_are_equal_in_pairs() -> None:
     tokens = {}
-    for arm in read("frames", NAMES).arms.values():
+    for arm in read_ablation("frames").arms.values():
         video = compose("train", [f"experiment={arm.experiment}"])["modality"]["video"]
-        tokens[arm.experiment] = video["frames"] * (4 // video["stride"]) ** 2
+        tokens[arm.experiment] = video["num_frames"] * (4 // video["stride"]) ** 2
     assert sorted(tokens.values()) == [16, 16, 32, 32]
 
 
@@ -60,11 +63,12 @@ def test_an_ablation_trains_asks_and_draws_its_table(
     node = yaml.safe_load((FOLDER / "start.yaml").read_text())
     node["arms"].pop("initial weights")
     node["asked"] = {"in front": ["placement=front"]}
-    node["task"].append("generation={max_new_tokens:2}")
+    node["task"] += ["generation={max_new_tokens:2}", "task.mini.scenarios=[single_image]"]
+    node["columns"] = ["single_image"]
     folder = tmp_path / "ablation"
     folder.mkdir()
     (folder / "short.yaml").write_text(yaml.safe_dump(node))
-    monkeypatch.setattr("interleave.ablate.FOLDER", folder)
+    monkeypatch.setattr("interleave.ablate.ablation.FOLDER", folder)
     arguments = ["ablate", "short", *SMALL, f"dataset.mini.root={tmp_path}/data", "--seeds", "3"]
     assert main([*arguments, "--out", f"{tmp_path}/out", "--jobs", "1"]) == 0
     text = (tmp_path / "out/ablations.md").read_text()
@@ -105,13 +109,13 @@ class Known(Runs):
 
 def test_the_spread_is_that_of_the_seeds(tmp_path: Path) -> None:
     ablation = Ablation("one", {"a": Arm("x"), "b": Arm("y")}, (), ("all",))
-    rows = ablate(ablation, Known(tmp_path, [], 1), [0, 1, 2], 2)
+    rows = run_ablation(ablation, Known(tmp_path, [], 1), [0, 1, 2], 2)
     assert [row.scores["all"] for row in rows] == [[50, 60, 70]] * 2
     assert spread(rows[0].scores["all"]) == "60.0 ± 10.0"
-    write(tmp_path, {"one": ablation}, {"one": rows}, [0, 1, 2])
+    write_tables(tmp_path, {"one": ablation}, {"one": rows}, [0, 1, 2])
     assert "| a | 60.0 ± 10.0 |" in (tmp_path / "ablations.md").read_text()
     with pytest.raises(InputError, match="no group 'none'; they have all"):
-        ablate(Ablation("one", {"a": Arm("x")}, (), ("none",)), Known(tmp_path, [], 1), [0], 1)
+        run_ablation(Ablation("one", {"a": Arm("x")}, (), ("none",)), Known(tmp_path, [], 1), [0], 1)
 
 
 def test_what_is_wrong_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,9 +18,10 @@ from interleave.evaluation.reply import Reply
 from interleave.inference.lm import LM
 from interleave.model.assembly import Assembly
 from interleave.reports import paper_tables as paper
-from interleave.reports.gallery import Gallery, chosen, parts
-from interleave.reports.page import differences, write_report
+from interleave.reports.gallery import AskedPart, Gallery, asked_parts, choose_items
+from interleave.reports.page import write_report
 from interleave.reports.read_runs import Run, read_runs
+from interleave.reports.task_tables import differences
 
 
 @pytest.fixture
@@ -61,11 +62,45 @@ def test_a_page_holds_everything_and_asks_for_nothing(lm: LM, tmp_path: Path) ->
     assert "8 of 9 items" in told
 
 
+class Explained(Colours):
+    def explains(self) -> dict[str, str]:
+        return {"low": "Pictures of small numbers.", "low/odd": "Of odd ones.", "as it is": "Nothing was changed."}
+
+
+def test_a_page_explains_itself(lm: LM, tmp_path: Path) -> None:
+    evaluate(lm, {"colours": Explained()}, tmp_path)
+    lm.save(tmp_path / "model")
+    (tmp_path / "model/model.safetensors").rename(tmp_path / "model.safetensors")
+    config = {
+        "dataset": {"mini": {}, "m4": {}}, "trainer": {"max_steps": 7, "accumulate_grad_batches": 2}, "init": "base",
+        "data": {"batch_size": 3, "sequence_length": 1024},
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    page = write_report(read_runs([tmp_path]), tmp_path, {"colours": Explained()}, seconds=90).read_text()
+    head, _, tables = page.partition("<h2>Task")
+    numbers = sum(p.numel() for p in lm.model.parameters())
+    for text in (
+        "On the data mini, m4, from the weights of base, for 7 steps of 6 rows of 1,024 tokens on each device.",
+        f"{numbers:,} parameters: vision encoder ",
+        "1.5 minutes from start to report",
+        "<b>low</b>: Pictures of small numbers.",
+        "<b>as it is</b>: Nothing was changed.",
+        "guesses among all possible answers",
+        "95% interval",
+    ):
+        assert text in head, text
+    assert "Of odd ones." not in head
+    assert "Of odd ones." in tables
+    told = (tmp_path / "report.md").read_text()
+    assert f"- {tmp_path.name}, trained: On the data mini, m4, " in told
+    assert "- low/odd: Of odd ones.\n" in told
+
+
 def test_every_column_of_the_paper_has_a_place_in_our_tasks() -> None:
     published = yaml.safe_load((Path(paper.__file__).parent / "published.yaml").read_text())
     for table, rows in published.items():
         for column in rows["columns"]:
-            places = paper.OF_TABLE.get((table, column), paper.COLUMNS.get(column, ()))
+            places = paper.COLUMNS_OF_ONE_TABLE.get((table, column), paper.PAPER_COLUMNS.get(column, ()))
             assert places, f"{table}: {column}"
             for place in places:
                 assert place.task in il.tasks
@@ -103,7 +138,7 @@ def test_our_numbers_stand_in_the_papers_columns_on_its_scale() -> None:
 def test_items_on_which_runs_differ_come_first_then_wrong_ones() -> None:
     a = run("a", [reply(0, 1), reply(1, 0), reply(2, 1), reply(3, 1)])
     b = run("b", [reply(0, 1), reply(1, 0), reply(2, 0), reply(3, 1)])
-    ((keys, total),) = chosen([a, b], 3).values()
+    ((keys, total),) = choose_items([a, b], 3).values()
     assert [index for _, _, index in keys] == [2, 1, 0]
     assert total == 4
 
@@ -112,16 +147,17 @@ def test_two_runs_are_compared_on_the_items_of_both() -> None:
     a = run("a", [reply(i, float(i < 10)) for i in range(40)])
     b = run("b", [reply(i, float(i < 30)) for i in range(30)] + [reply(30, None)])
     (found,) = differences([a, b])
-    assert found["says"].startswith("b is better than a by 66.7 points")
-    assert found["unpaired"] == 10
+    assert found.says.startswith("b is better than a by 66.7 points")
+    assert found.unpaired == 10
     assert list(differences([a])) == []
 
 
 def test_what_cannot_be_opened_is_said_where_it_would_stand() -> None:
     task, gallery = Colours(), Gallery()
-    assert parts(task, task.records()[2], gallery) == [{"text": "xx"}, {"text": "[image: nowhere.png does not exist]"}]
-    parts(task, task.records()[1], gallery)
-    parts(task, task.records()[1], gallery)
+    shown = asked_parts(task, task.records()[2], gallery)
+    assert shown == [AskedPart("xx"), AskedPart("[image: nowhere.png does not exist]")]
+    asked_parts(task, task.records()[1], gallery)
+    asked_parts(task, task.records()[1], gallery)
     assert len(gallery.pictures) == 1, "the same picture stands in the page once"
 
 
@@ -158,6 +194,10 @@ def test_the_command_opens_the_items_of_its_runs(lm: LM, tmp_path: Path, capsys:
     assert named == set(pictures)
     assert len(named) > 8
     assert "no difference can be claimed" in page
+    mini_task = il.tasks.build({"name": "mini", "root": f"{tmp_path}/mini", "scenes": 5})
+    groups = {mini_task.group(record) for record in mini_task.records()}
+    assert mini_task.explains().keys() == groups | {group.partition("/")[0] for group in groups} | {"blank", "reversed"}
+    assert "<b>video</b>: Eight frames of a square" in page
     assert main(["report", str(tmp_path / "none")]) == 2
     assert f"{tmp_path}/none holds no results: results.json is not there" in capsys.readouterr().err
     (out / "results.json").write_text("{}")

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interleave.cli import main
+from interleave.scoring.dataset_scores import score_items
 from interleave.scoring.interleave_bench import BENCH
 from interleave.scoring.metrics import published_normalise
-from interleave.scoring.result_file import Item, Results
-from interleave.scoring.score_command import score_items, write
+from interleave.scoring.result_file import ResultFile, ScoredItem
+from interleave.scoring.score_files import write_scores
 
 FILES = ("eval_cat.json", "eval_dataset.json", "eval_dataset_details.json")
 
@@ -132,9 +133,9 @@ def test_open_answers_are_scored_as_the_package_rouge_does(tmp_path_factory: Any
         words = said[:512].strip(".") and truth.strip(".")  # where there are none the package raises
         score = pypi_rouge.Rouge().get_scores(said[:512], truth)[0]["rouge-l"]["f"] if words else 0.0 if said else 0
         expected.append({"id": str(number), "score": str(round(score, 3))})
-    items = [Item("d", str(i), reply, answer, "open-ended", {}) for i, (reply, answer) in enumerate(pairs)]
+    items = [ScoredItem("d", str(i), reply, answer, "open-ended", {}) for i, (reply, answer) in enumerate(pairs)]
     out = tmp_path_factory.mktemp("scores")
-    write(Results(out, {"d": items}, 0), {"d": score_items(items, "open-ended")}, out)
+    write_scores(ResultFile(out, {"d": items}, 0), {"d": score_items(items, "open-ended")}, out)
     assert json.loads((out / "eval_dataset_details.json").read_text()) == {"d": expected}
 
 

@@ -3,21 +3,29 @@
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
 from interleave.scoring.interleave_bench import BENCH, TASK_OF
 
 MOST_PICTURES = 20
+"""Of one question."""
 TURNS = {"ScanNet_chat": 3, "nuscenes": 2}
-"""Questions of one record, where it is a dialogue."""
+"""Questions of each record in the data sets whose records are dialogues; others have one."""
 YES_NO = frozenset(("NLVR2_Mantis", "MIT-States_StateCoherence"))
+"""Data sets whose choices are Yes and No instead of A to D."""
 
 
 class Written(NamedTuple):
-    """questions: of each data set, all turns counted. pictures: that they show, all turns counted. unreadable: ids of
-    the items that show a picture that cannot be read, as ``data set/sample_id`` and ``data set/sample_id/turn``."""
+    """What ``write`` wrote.
+
+    folder: of the JSON files and pictures.
+    questions: how many questions each data set has, every turn of a dialogue counted.
+    pictures: how many pictures all questions show together; a dialogue's are counted for each turn.
+    unreadable: ids of the items that show a picture that cannot be read, as ``data set/sample_id`` for the first turn
+        and ``data set/sample_id/turn`` for later ones.
+    """
 
     folder: Path
     questions: dict[str, int]
@@ -26,9 +34,15 @@ class Written(NamedTuple):
 
 
 def write(folder: Path, items_per_dataset: int = 2, broken: bool = False) -> Written:
-    """JSON files and pictures. broken: the last record of every data set shows a picture that is none, or absent."""
-    records: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    questions, pictures, unreadable = {}, 0, set()
+    """Write the JSON files and pictures of all tasks.
+
+    items_per_dataset: records of each data set.
+    broken: the last picture of each data set's last record cannot be decoded or does not exist, in turn.
+    """
+    records: dict[str, list[dict[str, object]]] = defaultdict(list)  # by JSON file
+    questions: dict[str, int] = {}
+    pictures = 0
+    unreadable: set[str] = set()
     for number, (dataset, task) in enumerate(TASK_OF.items()):
         split = f"Split{1 + number % 2}/{dataset}/images"
         (folder / split).mkdir(parents=True, exist_ok=True)
@@ -36,10 +50,11 @@ def write(folder: Path, items_per_dataset: int = 2, broken: bool = False) -> Wri
         questions[dataset] = items_per_dataset * turns
         for item in range(items_per_dataset):
             shown = 1 + (number * 7 + item * 5) % MOST_PICTURES
-            paths = [_picture(folder, split, (number * 31 + item * 17 + k) % 100) for k in range(shown)]
+            paths = [_write_picture(folder, split, (number * 31 + item * 17 + k) % 100) for k in range(shown)]
             if broken and item == items_per_dataset - 1:
-                paths[-1] = _no_picture(folder, split, absent=number % 2 == 0)
-                unreadable |= {f"{dataset}/{item}" + (f"/{turn}" if turn else "") for turn in range(turns)}
+                paths[-1] = _unreadable_picture(folder, split, absent=number % 2 == 0)
+                unreadable.add(f"{dataset}/{item}")
+                unreadable.update(f"{dataset}/{item}/{turn}" for turn in range(1, turns))
             records[BENCH[task].path].append(_record(dataset, item, paths, turns))
             pictures += shown * turns
     for name, rows in records.items():
@@ -47,22 +62,21 @@ def write(folder: Path, items_per_dataset: int = 2, broken: bool = False) -> Wri
     return Written(folder, questions, pictures, frozenset(unreadable))
 
 
-def _record(dataset: str, item: int, paths: list[str], turns: int) -> dict[str, Any]:
+def _record(dataset: str, item: int, paths: list[str], turns: int) -> dict[str, object]:
+    """One record. Answers go round with ``item``; its pictures stand in the first question."""
     choice = BENCH[TASK_OF[dataset]].metric == "accuracy"
     choices = ["Yes", "No"] if dataset in YES_NO else ["A", "B", "C", "D"]
-    answer = (
-        choices[item % len(choices)] if choice else f"the {('red', 'blue', 'green')[item % 3]} car left; {item} people"
-    )
+    colour = ("red", "blue", "green")[item % 3]
+    answer = choices[item % len(choices)] if choice else f"the {colour} car left; {item} people"
     pictures = "".join(f"\nImage {k + 1}: <image>" for k in range(len(paths)))
-    asked = f"{pictures}\nAnswer: " if item % 2 else f"{pictures.replace('<image>', '<image>,', 1)}\nAnswer: "
-    conversations = [
-        turn
-        for k in range(turns)
-        for turn in (
-            {"from": "human", "value": f"Question {k} of {dataset}?{asked if k == 0 else ''}"},
-            {"from": "gpt", "value": answer if k == 0 or choice else f"{answer} and {k} more"},
-        )
-    ]
+    if item % 2 == 0:
+        pictures = pictures.replace("<image>", "<image>,", 1)  # some released records have a comma there
+    conversations = []
+    for turn in range(turns):
+        shown = f"{pictures}\nAnswer: " if turn == 0 else ""
+        reply = answer if turn == 0 or choice else f"{answer} and {turn} more"
+        conversations.append({"from": "human", "value": f"Question {turn} of {dataset}?{shown}"})
+        conversations.append({"from": "gpt", "value": reply})
     return {
         "sample_id": item,
         "conversations": conversations,
@@ -78,7 +92,8 @@ def _record(dataset: str, item: int, paths: list[str], turns: int) -> dict[str, 
     }
 
 
-def _picture(folder: Path, split: str, number: int) -> str:
+def _write_picture(folder: Path, split: str, number: int) -> str:
+    """Write a picture whose size and colour follow from ``number``, once. Returns its path below ``folder``."""
     path = f"{split}/{number}.{'jpg' if number % 2 else 'png'}"
     if not (folder / path).exists():
         size = (16 + number % 24, 12 + number % 17)
@@ -86,7 +101,8 @@ def _picture(folder: Path, split: str, number: int) -> str:
     return path
 
 
-def _no_picture(folder: Path, split: str, absent: bool) -> str:
+def _unreadable_picture(folder: Path, split: str, absent: bool) -> str:
+    """The path below ``folder`` of a file that does not exist, or that cannot be decoded."""
     path = f"{split}/{'absent' if absent else 'broken'}.jpg"
     if not absent:
         (folder / path).write_bytes(b"\xff\xd8 this is no picture")

@@ -1,4 +1,4 @@
-"""A tiny chat model, for judges that run here."""
+"""A tiny chat model on disk, for judges that run on this machine."""
 
 from pathlib import Path
 
@@ -8,7 +8,10 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 
 def write_chat_model(folder: Path) -> Path:
-    """A tiny model with random weights over bytes, whose tokenizer has a chat template, as ``judge=local`` reads it."""
+    """Write a tiny language model over bytes, at random weights, with a chat template. Returns the folder.
+
+    ``judge=local`` reads such a folder.
+    """
     tokenizer = byte_tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

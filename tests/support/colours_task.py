@@ -7,27 +7,29 @@ import numpy as np
 
 import interleave as il
 
+Record = Mapping[str, Any]
+
 
 class Colours(il.Task):
-    """Items of two groups under two conditions; the third cannot be read."""
+    """Nine items in two groups of one row. The third item's picture does not exist. Odd items score 1, others 0."""
 
     generation: Mapping[str, Any] = {"max_new_tokens": 3}
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
+    def records(self) -> Sequence[Record]:
         return [{"id": i, "unreadable": i == 2} for i in range(9)]
 
-    def sample(self, record: Mapping[str, Any]) -> il.Sample:
+    def sample(self, record: Record) -> il.Sample:
         path = "nowhere.png" if record["unreadable"] else np.full((8, 8, 3), record["id"], np.uint8)
         return il.Sample([il.Message("user", ["x" * record["id"], il.Media("image", path)])])
 
-    def answer(self, record: Mapping[str, Any]) -> str:
+    def answer(self, record: Record) -> str:
         return "a"
 
-    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+    def score(self, record: Record, reply: str) -> dict[str, float]:
         return {"accuracy": record["id"] % 2}
 
-    def group(self, record: Mapping[str, Any]) -> str:
+    def group(self, record: Record) -> str:
         return "low/even" if record["id"] % 2 == 0 else "low/odd"
 
-    def chance(self, record: Mapping[str, Any]) -> float:
+    def chance(self, record: Record) -> float:
         return 0.25

@@ -1,4 +1,4 @@
-"""Overrides that make a run take seconds."""
+"""Overrides of ``interleave train`` that make a run take seconds."""
 
 from pathlib import Path
 
@@ -18,4 +18,5 @@ TINY = [
 
 
 def mini(folder: Path) -> list[str]:
+    """Overrides by which the data set ``mini`` draws few scenes into ``folder``."""
     return [f"dataset.mini.root={folder}", "dataset.mini.scenes=4"]

@@ -1,4 +1,4 @@
-"""What every trial needs, imported once: the processes of the trials are forked from one that holds it."""
+"""Imports that every trial of a test needs, made once: trials are forked from a process that has them."""
 
 import multiprocessing
 
@@ -13,6 +13,9 @@ il.load_plugins()
 
 
 def train(arguments: list[str]) -> None:
-    """The command line ``interleave train``, whose loader workers are forked as they are outside of this test."""
+    """Run ``interleave train`` with ``arguments`` and exit with its code.
+
+    A trial comes from a fork server, and so would its loader workers; elsewhere they are forked.
+    """
     multiprocessing.set_start_method("fork", force=True)
     raise SystemExit(interleave.cli.main(["train", *arguments]))

@@ -1,14 +1,17 @@
-"""Run by torchrun in test_periodic.py, and by the test itself: training with and without tasks in between."""
+"""Run by torchrun in test_periodic.py, and by the test itself: training with and without tasks in between.
+
+torchrun --nproc-per-node 2 periodic_job.py ddp|fsdp FILE
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from parallel_job import Losses, batches
 from small_models import small_config
 from torch import Tensor
@@ -17,7 +20,8 @@ from torch.utils.data import DataLoader
 import interleave as il
 from interleave.core.collectives import global_rank
 from interleave.core.types import Batch
-from interleave.model.assembly import assemble
+from interleave.evaluation.reply import Reply
+from interleave.model.assembly import Assembly, assemble
 from interleave.training import parallelize
 from interleave.training.evaluation_callback import Period, PeriodicEvaluation
 from interleave.training.lightning_module import LitInterleaved
@@ -25,33 +29,54 @@ from interleave.training.optimizer import PARTS, Stage
 from interleave.training.parallelize import TOWERS
 
 STEPS = 6
+"""Optimizer steps; each takes two batches, by two ranks or by accumulation."""
+Record = Mapping[str, Any]
+
+
+class Outcome(TypedDict):
+    """What a training leaves.
+
+    losses: of all steps.
+    modes: what ``Modes`` saw.
+    asked: what ``Kept`` saw.
+    weights: by name, whole on rank 0.
+    random: the state of torch's random generator.
+    """
+
+    losses: list[float]
+    modes: list[tuple[int, int]]
+    asked: list[list[tuple[int, str | None]]]
+    weights: dict[str, Tensor]
+    random: Tensor
 
 
 class Shades(il.Task):
-    """Draws random numbers, for replies and by itself; one picture cannot be read."""
+    """A task of grey pictures whose third cannot be read. Replies are sampled and scoring draws a random number, so a
+    training is changed by it unless the generator's state is restored.
+    """
 
     generation: Mapping[str, Any] = {"max_new_tokens": 4, "temperature": 1.0}
 
     def __init__(self, count: int = 7) -> None:
         self.count = count
 
-    def records(self) -> Sequence[Mapping[str, Any]]:
+    def records(self) -> Sequence[Record]:
         return [{"id": i} for i in range(self.count)]
 
-    def sample(self, record: Mapping[str, Any]) -> il.Sample:
+    def sample(self, record: Record) -> il.Sample:
         picture = "nowhere.png" if record["id"] == 2 else np.full((8, 8, 3), 30 * record["id"], np.uint8)
         return il.Sample([il.Message("user", ["x" * record["id"], il.Media("image", picture), "?"])])
 
-    def answer(self, record: Mapping[str, Any]) -> str:
+    def answer(self, record: Record) -> str:
         return "grey"
 
-    def score(self, record: Mapping[str, Any], reply: str) -> dict[str, float]:
+    def score(self, record: Record, reply: str) -> dict[str, float]:
         torch.rand(())
         return {"length": float(len(reply))}
 
 
 class Noisy(LitInterleaved):
-    """Each step draws a random number, so that a callback that draws one, too, changes what is learned."""
+    """Training whose steps draw random numbers: a callback that draws one, too, would change what is learned."""
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         loss: Tensor = super().training_step(batch, index) * (1 + 0.1 * torch.rand(()))
@@ -59,39 +84,45 @@ class Noisy(LitInterleaved):
 
 
 class Kept(PeriodicEvaluation):
-    """Remembers what was asked."""
+    """Evaluation that remembers in ``asked``, each time, the numbers and replies of all items."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, period: Period, tasks: Mapping[str, il.Task], assembly: Assembly) -> None:
+        super().__init__(period, tasks, assembly)
         self.asked: list[list[tuple[int, str | None]]] = []
 
-    def ask(self, trainer: Trainer, module: LitInterleaved) -> list[Any]:
+    def ask(self, trainer: Trainer, module: LitInterleaved) -> list[Reply]:
         replies = super().ask(trainer, module)
         self.asked.append(sorted((r.index, r.reply) for r in replies))
         return replies
 
 
 class Modes(Callback):
-    """Which parts are in training mode when a step begins, and whether any gradient is left."""
+    """Remembers in ``seen``, at the start of every batch, how many modules are in training mode and how many parameters
+    have a gradient.
+    """
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, int]] = []
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
         training = sum(module.training for module in pl_module.modules())
         self.seen.append((training, sum(p.grad is not None for p in pl_module.parameters())))
 
 
-def train(strategy: str, ranks: int, every: int | None, count: int = 7, **options: Any) -> dict[str, Any]:
+def train(strategy: str, ranks: int, every: int | None, count: int = 7, **options: object) -> Outcome:
+    """A training whose task is asked every ``every`` steps; None for no task.
+
+    strategy: ``one`` process, ``ddp`` or ``fsdp``. count: items of the task. options: of the trainer.
+    """
     torch.manual_seed(0)
     assembly = assemble(small_config())
     stage = Stage(dict.fromkeys(PARTS, 1e-2), weight_decay=0.1)
     module = Noisy(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ())
-    module.model.vision_encoder.eval()  # as somebody may freeze it
+    module.model.vision_encoder.eval()  # as one may who freezes it; it must stay so
     losses, modes = Losses(), Modes()
     period = Period(every=every, items=count, batch=2)
     kept = [Kept(period, {"shades": Shades(count)}, assembly)] if every else []
-    strategies: dict[str, Any] = {
+    strategies: dict[str, str | Strategy] = {
         "one": "auto",
         "ddp": DDPStrategy(process_group_backend="gloo"),
         "fsdp": parallelize.FSDP2Strategy(),
@@ -102,8 +133,8 @@ def train(strategy: str, ranks: int, every: int | None, count: int = 7, **option
         enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses, modes, *kept],
         **{"logger": False, **options},
     )  # fmt: skip
-    mine = batches(assembly, ranks)[trainer.global_rank]
-    trainer.fit(module, DataLoader(mine, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
+    own = batches(assembly, ranks)[trainer.global_rank]
+    trainer.fit(module, DataLoader(own, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
     return {
         "losses": losses.seen,
         "modes": modes.seen,

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -15,6 +15,7 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -22,20 +23,26 @@ from transformers import (
     SiglipVisionModel,
 )
 
+Model = TypeVar("Model", bound=PreTrainedModel)
+
 SIZE, PATCH = 42, 14
-TEXT: dict[str, Any] = {
+"""Sides of a view and of a patch, in pixels."""
+TEXT: dict[str, int | float] = {
     "vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
     "num_key_value_heads": 2, "initializer_range": 0.2, "max_position_embeddings": 4096,
 }  # fmt: skip
-VISION: dict[str, Any] = {
+"""The language model, in the terms of Transformers."""
+VISION: dict[str, int] = {
     "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": SIZE,
     "patch_size": PATCH,
 }  # fmt: skip
-PINPOINTS = [[42, 84], [84, 84], [42, 126]]  # not the same with width and height swapped
+"""The vision tower, in the terms of Transformers."""
+PINPOINTS = [[42, 84], [84, 84], [42, 126]]
+"""(height, width) of the grids of tiles; with the two swapped they would be others, so that a test notices."""
 
 
 def tokenizer(*more: str, without: str = "") -> PreTrainedTokenizerFast:
-    """Bytes and the special tokens of Qwen."""
+    """A tokenizer of bytes and the special tokens of Qwen. more: further special tokens. without: one to leave out."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -47,23 +54,27 @@ def tokenizer(*more: str, without: str = "") -> PreTrainedTokenizerFast:
 
 
 def original(folder: Path, tied: bool = False, shards: int = 1, pickled: bool = False, **changes: Any) -> Path:
-    """The layout of ``LlavaQwenForCausalLM``, with the tower's layers but the last, its norm and the newline."""
+    """Write the authors' layout, ``LlavaQwenForCausalLM``: the tower without its last layer, and the newline.
+
+    tied: embeddings are the head, which the file then leaves out.
+    shards, pickled: as of ``write``.
+    changes: of ``config.json``. Returns the folder, which must not exist yet.
+    """
     torch.manual_seed(0)
     folder.mkdir(parents=True)
     text = Qwen2ForCausalLM(Qwen2Config(**TEXT, tie_word_embeddings=tied))
     shape = {**VISION, "num_hidden_layers": VISION["num_hidden_layers"] - 1}
     tower = SiglipVisionModel(SiglipVisionConfig(**shape, vision_use_head=False))
-    state = {k: v for k, v in text.state_dict().items() if not (tied and k == "lm_head.weight")}
-    inner = {k.removeprefix("vision_model."): v for k, v in tower.state_dict().items()}
-    state |= {f"model.vision_tower.vision_tower.vision_model.{k}": v * 3 for k, v in inner.items()}
+    state = dict(text.state_dict())
+    if tied:
+        del state["lm_head.weight"]
+    for name, tensor in tower.state_dict().items():
+        inner = name.removeprefix("vision_model.")
+        state[f"model.vision_tower.vision_tower.vision_model.{inner}"] = tensor * 3  # so large that an error shows
     wide, narrow = TEXT["hidden_size"], VISION["hidden_size"]
-    for name, shape_ in {
-        "0.weight": (wide, narrow),
-        "0.bias": (wide,),
-        "2.weight": (wide, wide),
-        "2.bias": (wide,),
-    }.items():
-        state[f"model.mm_projector.{name}"] = torch.randn(shape_) * 0.3
+    projector = {"0.weight": (wide, narrow), "0.bias": (wide,), "2.weight": (wide, wide), "2.bias": (wide,)}
+    for name, size in projector.items():
+        state[f"model.mm_projector.{name}"] = torch.randn(size) * 0.3
     state["model.image_newline"] = torch.randn(wide)
     config = {
         "architectures": ["LlavaQwenForCausalLM"], "model_type": "llava_qwen", **TEXT, "tie_word_embeddings": tied,
@@ -79,6 +90,7 @@ def original(folder: Path, tied: bool = False, shards: int = 1, pickled: bool = 
 
 
 def write(folder: Path, state: dict[str, Tensor], shards: int = 1, pickled: bool = False) -> None:
+    """Write tensors as Transformers does: safetensors or pickled, in one file or in shards with an index."""
     names = sorted(state)
     parts = [{n: state[n].contiguous().clone() for n in names[i::shards]} for i in range(shards)]
     stem, end = ("pytorch_model", "bin") if pickled else ("model", "safetensors")
@@ -89,7 +101,7 @@ def write(folder: Path, state: dict[str, Tensor], shards: int = 1, pickled: bool
         else:
             save_file(part, folder / file, {"format": "pt"})
     if shards > 1:
-        homes = {n: file for file, part in zip(files, parts, strict=True) for n in part}
+        homes = {name: files[number % shards] for number, name in enumerate(names)}  # as they were dealt out above
         (folder / f"{stem}.{end}.index.json").write_text(json.dumps({"weight_map": homes}))
 
 
@@ -98,7 +110,8 @@ def _configs(tied: bool) -> tuple[Qwen2Config, SiglipVisionConfig]:
     return Qwen2Config(**TEXT, tie_word_embeddings=tied), SiglipVisionConfig(**shape, vision_use_head=False)
 
 
-def _randomly(model: Any) -> Any:
+def _randomly(model: Model) -> Model:
+    """Draw all weights anew, larger than usual, so that every one of them changes the logits; norms stay 1."""
     torch.manual_seed(1)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -109,7 +122,7 @@ def _randomly(model: Any) -> Any:
 
 
 def llava(folder: Path, tied: bool = False) -> LlavaForConditionalGeneration:
-    """As llava-hf/llava-interleave-qwen-0.5b-hf: the last layer of a tower without head, ``full``."""
+    """Write a model as llava-hf/llava-interleave-qwen-0.5b-hf: the last layer of a tower without head, ``full``."""
     text, vision = _configs(tied)
     tokens = tokenizer("<image>")
     config = LlavaConfig(
@@ -123,7 +136,7 @@ def llava(folder: Path, tied: bool = False) -> LlavaForConditionalGeneration:
 
 
 def llava_15(folder: Path) -> LlavaForConditionalGeneration:
-    """As llava-hf/llava-1.5-7b-hf: CLIP, the layer before the last without its class token, Llama, Vicuna's turns."""
+    """Write a model as llava-hf/llava-1.5-7b-hf: CLIP's last layer but one without class token, Llama, Vicuna."""
     shape = {k: v for k, v in TEXT.items() if k != "vocab_size"}
     tokens = tokenizer("<s>", "</s>", "<image>")
     config = LlavaConfig(
@@ -138,7 +151,7 @@ def llava_15(folder: Path) -> LlavaForConditionalGeneration:
 
 
 def onevision(folder: Path, tied: bool = True) -> LlavaOnevisionForConditionalGeneration:
-    """As llava-hf/llava-onevision-qwen2-0.5b-ov-hf."""
+    """Write a model as llava-hf/llava-onevision-qwen2-0.5b-ov-hf."""
     text, vision = _configs(tied)
     tokens = tokenizer("<image>", "<video>")
     config = LlavaOnevisionConfig(

@@ -1,20 +1,22 @@
-"""A small model of built-in parts, and samples of every modality."""
+"""The config of a small model of built-in parts, and samples of every modality."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import interleave as il
 from interleave.core.types import Example
-from interleave.model.assembly import Assembly
+from interleave.model.assembly import Assembly, Config
 from interleave.processing.render import render
+
+il.load_plugins()
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
+"""Files beside the repository that some tests read; they are skipped without it."""
 
 
-def small_config(**changes: Mapping[str, Any]) -> dict[str, Any]:
-    parts: dict[str, Any] = {
+def small_config(**changes: Config) -> dict[str, Config]:
+    """A config node for each part of a model. changes: nodes in place of these, by the part's name."""
+    parts: dict[str, Config] = {
         "vision_encoder": {"name": "tiny", "size": 16, "patch": 4, "dim": 16, "layers": 1, "heads": 2},
         "projector": {"name": "mlp"},
         "llm": {"name": "tiny", "dim": 32, "layers": 2, "heads": 2},
@@ -29,6 +31,7 @@ def small_config(**changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def talk(*parts: str | il.Media, answer: str = "yes it is") -> il.Sample:
+    """A conversation of one question, of these pieces, and its answer."""
     return il.Sample([il.Message("user", list(parts)), il.Message("assistant", [answer])], "1", "test")
 
 
@@ -43,4 +46,5 @@ def some_samples(assembly: Assembly) -> list[il.Sample]:
 
 
 def rendered(assembly: Assembly, samples: list[il.Sample], reply: bool = False) -> list[Example]:
+    """Samples as examples of the model. reply: end where the model is to answer."""
     return [render(s, assembly.adapters, assembly.model.llm.tokenizer, reply) for s in samples]

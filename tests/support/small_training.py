@@ -1,4 +1,4 @@
-"""A few steps over given batches, without anything around them."""
+"""A few training steps over given batches, without logs, checkpoints or progress bars."""
 
 from typing import Any
 
@@ -12,10 +12,12 @@ STAGE = Stage(dict.fromkeys(PARTS, 1e-2), weight_decay=0.1, warmup=0.0)
 
 
 def trainer(steps: int, **options: Any) -> Trainer:
+    """Lightning's trainer on the CPU. options: its arguments, in place of these."""
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     defaults = {"enable_checkpointing": False, "use_distributed_sampler": False, "devices": 1}
     return Trainer(max_steps=steps, **{**quiet, **defaults, **options})
 
 
-def loader(*batches: Batch) -> DataLoader[Any]:
+def loader(*batches: Batch) -> DataLoader[Batch]:
+    """The batches one after another, as they are."""
     return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)  # type: ignore[arg-type]

@@ -8,24 +8,25 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import datasets
 from interleave_plugins.task.mme import COGNITION, PERCEPTION
 from interleave_plugins.task.mvbench import FOLDERS
 from PIL import Image
 
-Row = dict[str, Any]
-Options = dict[str, Any]
+Row = dict[str, object]
+"""A row of a table, or an object of a JSON file."""
+Options = dict[str, str]
+"""``path`` and ``media`` of a task's config node."""
 
 
 def write(name: str, folder: Path) -> Options:
-    """The files of a task -> the options that read them."""
+    """Write the files of the task that is registered as ``name``. Returns the options that read them."""
     return WRITERS[name](folder)
 
 
 def frames(folder: Path) -> Path:
-    """A video as a folder of two frames."""
+    """Write a video as a folder of two frames. Returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(2):
         Image.new("RGB", (12, 8), (90 * i, 40, 40)).save(folder / f"{i}.png")
@@ -33,13 +34,14 @@ def frames(folder: Path) -> Path:
 
 
 def picture(shade: int = 0) -> bytes:
-    held = io.BytesIO()
-    Image.new("RGB", (12, 8), (shade % 256, 40, 40)).save(held, "PNG")
-    return held.getvalue()
+    """A PNG file of 12 x 8 pixels of one colour, whose red is ``shade``."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (12, 8), (shade % 256, 40, 40)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def parquet(rows: list[Row], folder: Path, *pictures: str) -> str:
-    """A Parquet file as the hub has it, pictures inside -> its folder."""
+    """Write a Parquet file as the hub has it. pictures: columns that hold pictures' files. Returns its folder."""
     table = datasets.Dataset.from_list(rows)
     for column in pictures:
         table = table.cast_column(column, datasets.Image())
@@ -49,28 +51,33 @@ def parquet(rows: list[Row], folder: Path, *pictures: str) -> str:
 
 
 def lines(path: Path, rows: list[Row]) -> str:
+    """Write one JSON object a line. Returns the path."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 
 
-def listed(path: Path, rows: Any) -> str:
+def listed(path: Path, rows: object) -> str:
+    """Write one JSON value. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows))
     return str(path)
 
 
 def nextqa_rows(open_ended: bool = False) -> list[Row]:
+    """A question of each kind: causal, temporal and descriptive ones, about two videos."""
     kinds = ["CW", "CH", "TN", "TC", "DL"]
     rows = []
     for i, kind in enumerate(kinds):
         row = {"video": 4010069381 + i % 2, "frame_count": 2, "width": 12, "height": 8, "question": f"what is {i}"}
         choices = {f"a{k}": f"thing {k}" for k in range(5)}
-        end = {"answer": f"thing {i}", "additional_ref_answer": "toy" if i else ""} if open_ended else {"answer": i}
-        rows.append({**row, **end, "qid": i, "type": kind, **({} if open_ended else choices)})
+        answer = {"answer": f"thing {i}", "additional_ref_answer": "toy" if i else ""} if open_ended else {"answer": i}
+        rows.append({**row, **answer, "qid": i, "type": kind, **({} if open_ended else choices)})
     return rows
 
 
 def nextqa(open_ended: bool) -> Callable[[Path], Options]:
+    """The writer of one of NExT-QA's two forms."""
+
     def write_files(folder: Path) -> Options:
         rows = nextqa_rows(open_ended)
         for row in rows:
@@ -95,9 +102,9 @@ def mvbench(folder: Path) -> Options:
 
 
 def activitynet_qa(folder: Path) -> Options:
-    asked = [{"video_name": "1QIUV7WYKXg", "question": f"is it {i}", "question_id": f"v_1Q_{i}"} for i in range(3)]
+    questions = [{"video_name": "1QIUV7WYKXg", "question": f"is it {i}", "question_id": f"v_1Q_{i}"} for i in range(3)]
     answers = [{"answer": ("yes", "no")[i % 2], "type": 3, "question_id": f"v_1Q_{i}"} for i in range(3)]
-    listed(folder / "test_q.json", asked)
+    listed(folder / "test_q.json", questions)
     listed(folder / "test_a.json", answers)
     frames(folder / "all_test" / "v_1QIUV7WYKXg")
     return {"path": str(folder), "media": str(folder / "all_test")}
@@ -159,21 +166,21 @@ def docvqa(folder: Path) -> Options:
 
 def mme(folder: Path) -> Options:
     """The authors' folders: five of the kinds keep pictures and questions apart."""
-    apart = {"artwork", "celebrity", "landmark", "posters", "scene"}
+    pair = "Is there a dog? Please answer yes or no.\tYes\nIs there a cat? Please answer yes or no.\tNo\n"
+    in_two_folders = {"artwork", "celebrity", "landmark", "posters", "scene"}
     for kind in (*PERCEPTION, *COGNITION):
-        images = folder / kind / ("images" if kind in apart else "")
-        asked = folder / kind / ("questions_answers_YN" if kind in apart else "")
-        for place in (images, asked):
-            place.mkdir(parents=True, exist_ok=True)
+        images = folder / kind / ("images" if kind in in_two_folders else "")
+        questions = folder / kind / ("questions_answers_YN" if kind in in_two_folders else "")
+        for target in (images, questions):
+            target.mkdir(parents=True, exist_ok=True)
         for i in range(2):
             (images / f"000{i}.jpg").write_bytes(picture(i))
-            (asked / f"000{i}.txt").write_text(
-                "Is there a dog? Please answer yes or no.\tYes\nIs there a cat? Please answer yes or no.\tNo\n"
-            )
+            (questions / f"000{i}.txt").write_text(pair)
     return {"path": str(folder), "media": str(folder)}
 
 
 def mme_table(folder: Path) -> Options:
+    """The same questions as one table, as a copy on the hub has them."""
     rows = [{"question_id": f"{kind}/000{i}.png", "image": picture(i), "category": kind, "answer": answer,
              "question": f"Is there a {animal}? Please answer yes or no."}
             for kind in (*PERCEPTION, *COGNITION) for i in range(2)
@@ -190,13 +197,9 @@ def scienceqa(folder: Path) -> Options:
 
 
 def scienceqa_problems(folder: Path) -> Options:
-    problem = {
-        "question": "Which?",
-        "choices": ["north", "south"],
-        "answer": 0,
-        "hint": "",
-        "subject": "social science",
-    }
+    """The authors' file: a question with a picture, one without, and one that is not of the test."""
+    choice = {"question": "Which?", "choices": ["north", "south"], "answer": 0}
+    problem = {**choice, "hint": "", "subject": "social science"}
     (folder / "test" / "11").mkdir(parents=True)
     (folder / "test" / "11" / "image.png").write_bytes(picture())
     problems = {
@@ -226,13 +229,14 @@ def textvqa(folder: Path) -> Options:
 
 
 def mmmu_rows() -> Iterator[Row]:
+    """Two questions with choices, one of which is a picture, and an open one; each has seven columns of pictures."""
     base = {"explanation": "", "img_type": "['Tables']", "topic_difficulty": "Easy", "subfield": "x"}
     pictures = {f"image_{i}": None for i in range(3, 8)} | {"image_1": picture(1), "image_2": picture(2)}
-    asked = "<image 1> What follows, {}?"
+    question = "<image 1> What follows, {}?"
     for i, subject in enumerate(("Accounting", "Math")):
-        yield {"id": f"validation_{subject}_{i + 1}", "question": asked.format(i), "answer": "AB"[i],
+        yield {"id": f"validation_{subject}_{i + 1}", "question": question.format(i), "answer": "AB"[i],
                "options": "['1', 'see <image 2>']", "question_type": "multiple-choice", **base, **pictures}  # fmt: skip
-    yield {"id": "validation_Computer_Science_3", "question": asked.format(2), "options": "[]", "answer": "1,024.5",
+    yield {"id": "validation_Computer_Science_3", "question": question.format(2), "options": "[]", "answer": "1,024.5",
            "question_type": "open", **base, **pictures}  # fmt: skip
 
 

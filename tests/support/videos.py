@@ -9,12 +9,17 @@ import av
 import numpy as np
 
 FRAMES = 20
+"""Frames of a video unless a test says otherwise."""
 
 
 def write_video(path: Path, frames: int = FRAMES, group: int = 12, stamps: Sequence[int] | None = None) -> Path:
-    """Each frame is grey, and lighter than the one before it; its left half is darker. Ten a second.
+    """Write a lossless H.264 video of 32 x 32 pixels, ten frames a second. Returns its path.
 
-    group: frames from one key frame to the next. stamps: of the frames in hundredths of a second, for a variable rate.
+    Each frame is grey, and lighter than the one before it, so that a frame tells its number; its left half is darker.
+
+    frames: how many.
+    group: frames from one key frame to the next.
+    stamps: the time of each frame in hundredths of a second, for a variable rate.
     """
     with av.open(str(path), "w") as container:
         options = {"crf": "0", "preset": "ultrafast", "g": str(group), "keyint_min": str(group), "sc_threshold": "0"}
@@ -32,24 +37,26 @@ def write_video(path: Path, frames: int = FRAMES, group: int = 12, stamps: Seque
 
 
 def level(number: int) -> int:
+    """The grey of a frame's right half; it begins anew after 45 frames."""
     return 10 + 5 * (number % 45)
 
 
 def number_of(picture: np.ndarray) -> int:
-    """Which frame a picture is, by its lighter half."""
+    """Which of the first 45 frames a picture is, by its lighter half: the inverse of ``level``."""
     return round((float(picture.max()) - 10) / 5)
 
 
 def rotate(path: Path) -> Path:
-    """Say in the file that it must be turned by 90 degrees clockwise, as phones do."""
+    """Let the file say that it must be turned by 90 degrees clockwise, as phones do. Returns its path."""
     data = bytearray(path.read_bytes())
-    at = data.index(b"tkhd") + 44
+    at = data.index(b"tkhd") + 44  # of the matrix in the track header; numbers have 16 or 30 binary places
     data[at : at + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 32 << 16, 0, 1 << 30)
     path.write_bytes(bytes(data))
     return path
 
 
 def write_sound(path: Path) -> Path:
+    """Write a file with a tenth of a second of silence and no video. Returns its path."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")

@@ -18,7 +18,7 @@ from torch import Tensor
 import interleave as il
 from interleave.cli import main
 from interleave.core.types import IGNORE, Example
-from interleave.data.example_source import Rendering, Source
+from interleave.data.example_source import ExampleSource, Rendering
 from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate, one_per_row
 from interleave.training.dpo import DPO, References, preference_loss, sigmoid_loss
@@ -63,7 +63,7 @@ RECORDS = [
 
 def examples(assembly: Assembly, media: Path, **rendering: Any) -> list[Example]:
     dataset = il.datasets.build({"name": "preference_json", "path": str(written(media, *RECORDS)), "media": str(media)})
-    source = Source(
+    source = ExampleSource(
         {"p": dataset}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision, Rendering(**rendering)
     )
     return [source.render(dataset[i]) for i in range(len(dataset))]
@@ -137,24 +137,24 @@ def test_a_model_that_has_not_moved_is_undecided_and_sft_adds_the_mean_token_los
     known = [(-float(c), -float(r)) for _, c, r in sums.tolist()]
     pairs = [Example(**{**vars(e), "reference": k}) for e, k in zip(pairs, known, strict=True)]
     batch = one_per_row(pairs, assembly.vision)
-    loss, units, _, _, count = preference_loss(assembly.model, batch, DPO())
-    assert float(loss / count) == pytest.approx(np.log(2), abs=1e-5)
-    assert (float(units), float(count)) == (5, 5)
-    mixed = preference_loss(assembly.model, batch, DPO(sft=0.5))[0]
+    plain = preference_loss(assembly.model, batch, DPO())
+    assert float(plain.loss / plain.pairs) == pytest.approx(np.log(2), abs=1e-5)
+    assert (float(plain.count), float(plain.pairs)) == (5, 5)
+    mixed = preference_loss(assembly.model, batch, DPO(sft=0.5))
     expected = 0.5 * float((sums[:, 1] / counts[:, 1]).sum())
-    assert float(mixed - loss) == pytest.approx(expected, rel=1e-5)
+    assert float(mixed.loss - plain.loss) == pytest.approx(expected, rel=1e-5)
 
 
 def test_ordinary_conversations_count_like_a_pair(assembly: Assembly, media: Path) -> None:
     pairs = examples(assembly, media)[:2]
-    plain = Source({}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision).render(
+    plain = ExampleSource({}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision).render(
         il.Sample([il.Message("user", ["hi"]), il.Message("assistant", ["hello there"])])
     )
     with_it = preference_loss(assembly.model, collate([[*pairs, plain]], 900, assembly.vision), DPO())
     without = preference_loss(assembly.model, collate([pairs], 900, assembly.vision), DPO())
     sums, counts = assembly.model.document_losses(one_per_row([plain], assembly.vision))
-    assert with_it[1] == without[1] + 1 == 3
-    assert float(with_it[0] - without[0]) == pytest.approx(float(sums[0, 1] / counts[0, 1]), rel=1e-4)
+    assert with_it.count == without.count + 1 == 3
+    assert float(with_it.loss - without.loss) == pytest.approx(float(sums[0, 1] / counts[0, 1]), rel=1e-4)
 
 
 def test_references_are_computed_once_for_a_set_of_weights(assembly: Assembly, media: Path, tmp_path: Path) -> None:

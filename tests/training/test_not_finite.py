@@ -16,7 +16,7 @@ from interleave.cli import main
 from interleave.core.errors import InputError
 from interleave.model.assembly import Assembly
 from interleave.processing.collate import collate
-from interleave.training.lightning_module import MOST_SKIPPED, LitInterleaved
+from interleave.training.lightning_module import MAX_SKIPPED_IN_A_ROW, LitInterleaved
 
 
 class Overflow(Callback):
@@ -67,7 +67,7 @@ def test_a_loss_that_is_no_number_is_skipped_too(assembly: Assembly) -> None:
 
 def test_ten_steps_in_a_row_end_the_run(assembly: Assembly) -> None:
     batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision)
-    steps = [2, *range(4, 4 + MOST_SKIPPED)]  # one by itself, then as many as are too many
+    steps = [2, *range(4, 4 + MAX_SKIPPED_IN_A_ROW)]  # one by itself, then as many as are too many
     run = trainer(20, callbacks=[Overflow(*steps)])
     with pytest.raises(InputError, match=r"10 steps in a row are not finite, the last is step 13 \(loss .*norm inf\)"):
         run.fit(LitInterleaved(assembly.model, STAGE), loader(*[batch] * 20))

@@ -11,7 +11,7 @@ import torch
 
 import interleave as il
 from interleave.core.files import replacing
-from interleave.training.resume import WholeFiles, last_checkpoint, whole
+from interleave.training.resume import AtomicCheckpointIO, is_complete, last_checkpoint
 
 
 class Interrupted(Exception):
@@ -26,7 +26,7 @@ class _Stops:
 
 
 def save(path: Path, value: Any, age: int = 0) -> Path:
-    WholeFiles().save_checkpoint({"value": value}, path)
+    AtomicCheckpointIO().save_checkpoint({"value": value}, path)
     os.utime(path, (1e9 - age, 1e9 - age))
     return path
 
@@ -39,7 +39,7 @@ def cut(path: Path) -> None:
 def test_writing_that_is_interrupted_leaves_the_one_before(tmp_path: Path) -> None:
     last = save(tmp_path / "checkpoints" / "last.ckpt", 1)
     with pytest.raises(Interrupted):
-        WholeFiles().save_checkpoint({"weights": torch.zeros(100_000), "then": _Stops()}, last)
+        AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(100_000), "then": _Stops()}, last)
     assert torch.load(last_checkpoint(tmp_path))["value"] == 1
     save(last, 2)
     assert torch.load(last)["value"] == 2
@@ -79,10 +79,10 @@ def test_a_folder_of_shards_is_replaced_as_a_whole(tmp_path: Path) -> None:
         with replacing(target) as part:
             part.mkdir()
             (part / "shard").write_text(str(number))
-            assert not whole(part)
+            assert not is_complete(part)
             for name in (".metadata", "meta.pt"):
                 (part / name).write_text("")
-        assert whole(target)
+        assert is_complete(target)
         assert (target / "shard").read_text() == str(number)
     with suppress(Interrupted), replacing(target) as part:
         part.mkdir()

@@ -54,7 +54,7 @@ def test_another_config_is_refused_and_the_folder_stays_as_it_is(
     assert main([*whole[1], f"run={run}", "data.max_views=65"]) == 2
     line = capsys.readouterr().err
     assert "holds a run with another config (data.max_views was 64 and is 65)" in line
-    for way in (f"resume={run} goes on", "overwrite=true begins overwrite", f"init={run} with another run="):
+    for way in (f"resume={run} goes on", "overwrite=true begins anew", f"init={run} with another run="):
         assert way in line
     assert contents(run) == before
 

@@ -106,7 +106,7 @@ def test_a_run_starts_from_published_weights_and_chains(tmp_path: Path, capsys: 
              "overrides=[modality.video.num_frames=3]", "callbacks.progress=null"]  # fmt: skip
     assert main(["train", f"init={source}", "stage=align", f"run={tmp_path}/one", *small]) == 0
     before, one = il.load(source, dtype=torch.float32).model.state_dict(), il.load(tmp_path / "one")
-    assert one.config["modality"]["video"]["frames"] == 3
+    assert one.config["modality"]["video"]["num_frames"] == 3
     changed = {name.partition(".")[0] for name, t in one.model.state_dict().items() if not torch.equal(t, before[name])}
     assert changed == {"projector"}
     assert main(["train", f"init={tmp_path}/one", "stage=interleave", f"run={tmp_path}/two", *small]) == 0

@@ -14,8 +14,9 @@ import interleave as il
 from interleave.checkpoints import open_checkpoint, save_config, save_weights
 from interleave.core.errors import InputError
 from interleave.core.types import Batch
-from interleave.data.datamodule import Budget, InterleavedData
-from interleave.data.example_source import Source
+from interleave.data.budget import Budget
+from interleave.data.datamodule import InterleavedData
+from interleave.data.example_source import ExampleSource
 from interleave.inference.lm import LM
 from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate
@@ -152,7 +153,7 @@ def run(folder: Path, steps: int, until: int, resume: Path | None = None) -> dic
     """A run of ``steps`` that is cut off at ``until``, with a checkpoint there."""
     torch.manual_seed(0)
     assembly = assemble(small_config())
-    source = Source({"endless": Endless()}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
+    source = ExampleSource({"endless": Endless()}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     data = InterleavedData(source, Budget(128, 2, 8), seed=1)
     module = LitInterleaved(assembly.model, STAGE)
     fit = trainer(steps, enable_checkpointing=True, callbacks=[_StopAt(until)], default_root_dir=folder)
@@ -180,8 +181,8 @@ def test_saved_weights_load_into_the_same_model(assembly: Assembly, tmp_path: Pa
         assert torch.equal(tensor, assembly.model.state_dict()[name]), name
     assert open_checkpoint(tmp_path).parts == small_config()
     changed = il.load(tmp_path, ["modality.video.num_frames=2"])
-    assert changed.adapters["video"].frames == 2  # type: ignore[comparison-overlap]
-    with pytest.raises(InputError, match="no option 'frame'; did you mean 'frames'"):
+    assert changed.adapters["video"].num_frames == 2  # type: ignore[comparison-overlap]
+    with pytest.raises(InputError, match="no option 'frame'; did you mean 'num_frames'"):
         il.load(tmp_path, ["modality.video.frame=2"])
     with pytest.raises(InputError, match="no part 'modalty'"):
         il.load(tmp_path, ["modalty.video.frame=2"])

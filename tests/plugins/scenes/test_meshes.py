@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 from interleave_plugins.scenes.patch_rays import back_project
-from interleave_plugins.scenes.readers.meshes import MESHES, render, render_views
+from interleave_plugins.scenes.readers.meshes import MESHES, render_views
 from interleave_plugins.scenes.view import View
 from numpy.typing import NDArray
 from PIL import Image
@@ -43,7 +43,7 @@ def box(path: Path, **colours: NDArray[np.int64]) -> Path:
 @pytest.mark.parametrize("suffix", [".ply", ".obj", ".glb"])
 def test_depth_is_that_of_the_surface(suffix: str, tmp_path: Path) -> None:
     """Back-projected, all pixels lie on the faces of a box, and every one of its sides is seen."""
-    views = render(box(tmp_path / f"box{suffix}"), COUNT, size=64)
+    views = render_views(box(tmp_path / f"box{suffix}"), COUNT, size=64)
     found = np.concatenate([points(v) for v in views]) - (10, 20, 30)
     assert [v.name for v in views] == ["000", "001", "002", "003"]
     half = np.array([1, 2, 3.0])
@@ -57,7 +57,7 @@ def test_depth_is_that_of_the_surface(suffix: str, tmp_path: Path) -> None:
 
 def test_every_view_shows_all_of_a_ball(tmp_path: Path) -> None:
     trimesh.creation.icosphere(subdivisions=4, radius=0.01).export(tmp_path / "ball.ply")
-    for view in render(tmp_path / "ball.ply", COUNT, size=64):
+    for view in render_views(tmp_path / "ball.ply", COUNT, size=64):
         seen = view.depth > 0
         assert not (seen[0] | seen[-1] | seen[:, 0] | seen[:, -1]).any()
         assert seen.sum() == pytest.approx(np.pi * (64 / 2 / 1.05) ** 2, rel=0.05)
@@ -78,7 +78,7 @@ def test_cameras_stand_evenly_around_and_look_at_the_middle(tmp_path: Path) -> N
 
 def test_faces_have_their_colours_and_light_only_scales_them(tmp_path: Path) -> None:
     colours = np.tile([200, 100, 50, 255], (12, 1))
-    for view in render(box(tmp_path / "box.ply", face_colors=colours), COUNT, size=32):
+    for view in render_views(box(tmp_path / "box.ply", face_colors=colours), COUNT, size=32):
         share = shown(view) / [200, 100, 50]
         assert np.ptp(share, axis=1).max() < 0.02
         assert share.min() > 0.43
@@ -89,7 +89,7 @@ def test_colours_of_vertices_blend_between_them(tmp_path: Path) -> None:
     made = trimesh.creation.icosphere(subdivisions=4)
     made.visual.vertex_colors = ((made.vertices + 1) / 2 * 255).round().astype(np.uint8)
     made.export(tmp_path / "ball.ply")
-    for view in render(tmp_path / "ball.ply", COUNT, size=64):
+    for view in render_views(tmp_path / "ball.ply", COUNT, size=64):
         expected = (points(view) + 1) / 2 * 255
         facing = shown(view).sum(1) / expected.sum(1)
         np.testing.assert_allclose(shown(view), expected * facing[:, None], atol=3)
@@ -105,7 +105,7 @@ def test_textures_are_looked_up_at_every_pixel(suffix: str, tmp_path: Path) -> N
     quad = trimesh.Trimesh([[-1, 0, 1], [1, 0, 1], [1, 0, -1], [-1, 0, -1]], [[0, 1, 2], [0, 2, 3]], process=False)
     quad.visual = trimesh.visual.TextureVisuals(uv, material=trimesh.visual.material.SimpleMaterial(image=image))
     trimesh.Scene(quad).export(tmp_path / f"quad{suffix}")
-    view = render(tmp_path / f"quad{suffix}", 1, size=64)[0]
+    view = render_views(tmp_path / f"quad{suffix}", 1, size=64)[0]
     x, _, z = points(view).T
     pure = shown(view) > 60
     for right, front, colour in ((0, 0, (1, 0, 0)), (1, 0, (0, 1, 0)), (0, 1, (0, 0, 1)), (1, 1, (1, 1, 0))):
@@ -122,7 +122,7 @@ def test_parts_of_a_scene_stand_where_it_puts_them_and_hide_each_other(tmp_path:
     scene = trimesh.Scene([wall])
     scene.add_geometry(ball, transform=trimesh.transformations.translation_matrix((0, 0, 2)))
     scene.export(tmp_path / "two.glb")
-    views = render(tmp_path / "two.glb", 8, size=64)
+    views = render_views(tmp_path / "two.glb", 8, size=64)
     red = [int((shown(v)[:, 0] > shown(v)[:, 2]).sum()) for v in views]
     assert max(red) > 30
     assert min(red) < max(red) / 4, "the wall hides the ball from behind"
@@ -138,7 +138,7 @@ def test_points_are_drawn_where_there_are_no_faces(tmp_path: Path) -> None:
     places /= np.linalg.norm(places, axis=1, keepdims=True)
     colours = np.tile([30, 160, 90, 255], (len(places), 1)).astype(np.uint8)
     trimesh.PointCloud(places, colors=colours).export(tmp_path / "ball.ply")
-    for view in render(tmp_path / "ball.ply", COUNT, size=48):
+    for view in render_views(tmp_path / "ball.ply", COUNT, size=48):
         assert view.camera
         assert (shown(view) == [30, 160, 90]).all()
         away = np.linalg.norm(view.camera.centre)
@@ -150,7 +150,7 @@ def test_points_are_drawn_where_there_are_no_faces(tmp_path: Path) -> None:
 
 def test_a_cloud_without_colours_is_grey(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "plain.obj", np.random.default_rng(0).normal(size=(50, 3)), fmt="v %.6f %.6f %.6f")
-    view = render(tmp_path / "plain.obj", 1, size=32)[0]
+    view = render_views(tmp_path / "plain.obj", 1, size=32)[0]
     assert (shown(view) == 180).all()
 
 
@@ -171,7 +171,7 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(il.BadSample, match=message) as caught:
-        render(tmp_path / name, 2, size=16)
+        render_views(tmp_path / name, 2, size=16)
     assert re.fullmatch(reason, caught.value.reason)
     assert "\n" not in str(caught.value)
 
@@ -183,22 +183,22 @@ def test_a_file_that_was_cut_off_is_a_bad_sample_or_a_mesh(suffix: str, tmp_path
     for length in range(0, len(whole), max(1, len(whole) // 23)):
         (tmp_path / f"cut{suffix}").write_bytes(whole[:length])
         with suppress(il.BadSample):
-            assert len(render(tmp_path / f"cut{suffix}", 1, size=8)) == 1
+            assert len(render_views(tmp_path / f"cut{suffix}", 1, size=8)) == 1
 
 
 def test_a_missing_file_and_a_missing_extra_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(il.BadSample, match=r"none\.glb does not exist"):
-        render(tmp_path / "none.glb", 1)
+        render_views(tmp_path / "none.glb", 1)
     monkeypatch.setitem(sys.modules, "trimesh.ray.ray_pyembree", None)
     with pytest.raises(il.InputError, match=r"needs trimesh and embreex .*pip install 'interleave\[meshes\]'"):
-        render(box(tmp_path / "box.ply"), 1)
+        render_views(box(tmp_path / "box.ply"), 1)
 
 
 def test_no_display_is_needed(tmp_path: Path) -> None:
     """In a process whose environment names no display at all."""
     code = (
-        "from interleave_plugins.modality.scene.meshes import render; import sys;"
-        "print(sum(int((v.depth > 0).sum()) for v in render(sys.argv[1], 2, size=16)))"
+        "from interleave_plugins.scenes.readers.meshes import render_views; import sys;"
+        "print(sum(int((v.depth > 0).sum()) for v in render_views(sys.argv[1], 2, size=16)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(box(tmp_path / "box.glb"))],

@@ -1,14 +1,13 @@
-"""Synthetic scenes are exact, views are chosen as promised, places survive text, and the adapter puts it together."""
+"""Synthetic scenes are exact, views are chosen as promised, and coordinates survive text."""
 
-import json
+import itertools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from interleave_plugins.scenes.synthetic.render import FLOOR, look_at, make_scene
-from interleave_plugins.scenes.synthetic.write import cameras, write_nerf, write_scannet
+from interleave_plugins.scenes.synthetic.write import cameras_of
 from interleave_plugins.scenes.text_coordinates import (
     from_frame,
     read_boxes,
@@ -18,21 +17,21 @@ from interleave_plugins.scenes.text_coordinates import (
     write_point,
 )
 from interleave_plugins.scenes.view import Camera, Matrix, View
-from interleave_plugins.scenes.view_selection import CANDIDATES, select
-from small_models import rendered, small_config
+from interleave_plugins.scenes.view_selection import CANDIDATES, Selection, select
 
 import interleave as il
-from interleave.model.assembly import assemble
 
+Point = tuple[float, float, float]
 LENS = np.array([[40.0, 0, 32], [0, 40, 24], [0, 0, 1]])
 
 
-def camera_at(place: Any, target: Any) -> Camera:
-    return Camera(look_at(np.array(place, float), np.array(target, float)), LENS, 64, 48)
+def camera_at(position: Point, target: Point) -> Camera:
+    """A camera that looks at ``target``; both in the world."""
+    return Camera(look_at(np.array(position, float), np.array(target, float)), LENS, 64, 48)
 
 
 def points_of(view: View) -> Matrix:
-    """(H, W, 3), written out for one pixel after another's sake: no code of the package is asked."""
+    """(H, W, 3) the points of the world that a view shows, by formulas of this test and not by the package's code."""
     camera, depth = view.camera, np.asarray(view.depth)
     assert camera is not None
     (fx, _, cx), (_, fy, cy), _ = camera.intrinsics
@@ -59,7 +58,7 @@ def test_a_point_of_one_view_has_its_colour_in_another() -> None:
     met = 0
     for view, shown in zip(scene.views, scene.shown, strict=True):
         points, seen = points_of(view)[shown >= 0], shown[shown >= 0]
-        for other, camera, there in zip(scene.views, cameras(scene), scene.shown, strict=True):
+        for other, camera, there in zip(scene.views, cameras_of(scene), scene.shown, strict=True):
             local = (points - camera.centre) @ camera.pose[:3, :3]
             pixels = local @ camera.intrinsics.T
             x, y = np.floor(pixels[:, :2] / pixels[:, 2:]).astype(int).T
@@ -85,9 +84,11 @@ def test_scenes_are_the_same_again_and_boxes_stand_apart() -> None:
 def still_then_round() -> list[View]:
     """A camera that stands for nine pictures and then walks around the middle in six."""
     angles = [*[0.0] * 9, *np.linspace(0, 2 * np.pi, 7)[1:]]
-    return [
-        View(None, camera_at((4 * np.cos(a), 4 * np.sin(a), 1), (0, 0, 0)), name=str(i)) for i, a in enumerate(angles)
-    ]
+    views = []
+    for number, angle in enumerate(angles):
+        camera = camera_at((4 * np.cos(angle), 4 * np.sin(angle), 1), (0, 0, 0))
+        views.append(View(None, camera, name=str(number)))
+    return views
 
 
 def test_farthest_views_are_far_apart() -> None:
@@ -96,8 +97,8 @@ def test_farthest_views_are_far_apart() -> None:
     assert chosen == sorted(chosen)
     assert chosen[0] == 0
     assert len(set(chosen) & set(range(9))) == 1
-    places = [views[i].camera.centre for i in chosen]
-    apart = [float(np.linalg.norm(a - b)) for i, a in enumerate(places) for b in places[:i]]
+    centres = [views[i].camera.centre for i in chosen]
+    apart = [float(np.linalg.norm(a - b)) for a, b in itertools.combinations(centres, 2)]
     assert min(apart) > 3.9  # a sixth of the way around
     assert set(select(views, 3, "farthest")) < set(chosen)
     assert select(views, 99, "farthest") == list(range(15))
@@ -127,13 +128,13 @@ def test_coverage_sees_as_far_as_the_depth() -> None:
 
 
 def test_coverage_covers_more_than_even_steps() -> None:
-    from interleave_plugins.scenes.view_selection import _depths, _voxels
+    from interleave_plugins.scenes.view_selection import _sampled_depth, _seen_voxels
 
     scene = make_scene(2, views=24)
     views = [*[scene.views[0]] * 24, *scene.views]
 
     def covered(chosen: list[int]) -> int:
-        seen = [_voxels(views[i].camera, _depths(views[i]), 0.25) for i in chosen]
+        seen = [_seen_voxels(views[i].camera, _sampled_depth(views[i]), 0.25) for i in chosen]
         return len(np.unique(np.concatenate(seen), axis=0))
 
     counts = {by: covered(select(views, 4, by)) for by in ("uniform", "farthest", "coverage")}
@@ -149,15 +150,15 @@ def test_long_scenes_are_thinned_before_their_depth_is_read(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("by", ["farthest", "coverage"])
-def test_choosing_by_cameras_needs_cameras(by: Any) -> None:
+def test_choosing_by_cameras_needs_cameras(by: Selection) -> None:
     views = [*still_then_round()[:2], View(None)]
-    with pytest.raises(il.BadSample, match=f"1 of 3 views have no camera, and views={by}") as bad:
+    with pytest.raises(il.BadSample, match=f"1 of 3 views have no camera, and view_selection={by}") as bad:
         select(views, 2, by)
     assert bad.value.reason == "no cameras"
     assert select(views, 2, "uniform") == [0, 2]
 
 
-def test_places_survive_text() -> None:
+def test_coordinates_survive_text() -> None:
     assert write_point([1.2, -0.354, 2]) == "<1.20, -0.35, 2.00>"
     assert write_point([-0.001, 0, 12.5], 1) == "<0.0, 0.0, 12.5>"
     text = f"From {write_point([1, 2, 3])} to {write_point([-1, 0.5, 0])}, past <image> and 3 < 4."
@@ -179,7 +180,7 @@ def test_places_survive_text() -> None:
         (lambda t: write_point([1, 2, np.nan]), "", "3 finite numbers are needed"),
     ],
 )
-def test_text_that_is_no_place_says_why(read: Any, text: str, message: str) -> None:
+def test_text_that_is_no_coordinate_says_why(read: Callable[[str], object], text: str, message: str) -> None:
     with pytest.raises(il.InputError, match=message):
         read(text)
 
@@ -191,97 +192,3 @@ def test_the_first_views_axes() -> None:
     np.testing.assert_allclose(to_frame(points, camera, "first"), [[0, 0, 4], [1, 0, 0], [0, -2, 0]], atol=1e-12)
     np.testing.assert_allclose(from_frame(to_frame(points, camera, "first"), camera, "first"), points, atol=1e-12)
     assert to_frame(points, camera, "world") is points
-
-
-def adapter(**options: Any) -> Any:
-    return il.modalities.build({"name": "scene3d", **options}, vision=il.VisionSpec(16, 4), llm_dim=8)
-
-
-def test_pictures_alone_are_shown_as_ever() -> None:
-    pictures = list(np.random.default_rng(0).integers(0, 255, (23, 20, 30, 3), dtype=np.uint8))
-    visual = adapter(max_views=6).prepare(pictures)
-    plain = adapter(max_views=6)
-    expected = plain.views([il.load_image(pictures[i]) for i in np.linspace(0, 22, 6).astype(int)])
-    assert torch.equal(visual.pixel_values, expected)
-    assert (list(visual.layout), visual.meta) == ([16] * 6, {})
-
-
-@pytest.mark.parametrize("views", ["uniform", "farthest", "coverage"])
-def test_fewer_views_are_some_of_the_views(views: str, tmp_path: Path) -> None:
-    folder = write_scannet(make_scene(0), tmp_path / "scene")
-    whole = adapter(max_views=5, views=views, titles="world")
-    few = whole.fewer(2)
-    names = [piece for piece in whole.prepare(folder).layout if isinstance(piece, str)]
-    fewer = [piece for piece in few.prepare(folder).layout if isinstance(piece, str)]
-    assert (len(names), len(fewer), whole.max_views) == (5, 2, 5)
-    assert set(fewer) <= set(names) or views == "uniform"
-    assert len(few.fewer(9).prepare(folder).pixel_values) == 2
-
-
-def test_titles_say_where_cameras_are(tmp_path: Path) -> None:
-    scene = make_scene(0, views=3)
-    path = write_nerf(scene, tmp_path / "scene")
-    for frame in ("world", "first"):
-        layout = adapter(titles=frame).prepare(path).layout
-        places = np.concatenate([read_points(piece) for piece in layout if isinstance(piece, str)])
-        truth = to_frame(np.stack([c.centre for c in cameras(scene)]), cameras(scene)[0], frame)
-        np.testing.assert_allclose(places, truth, atol=0.0051)
-    assert list(adapter(titles="first").prepare(adapter().example()).layout) == [16] * 3
-
-
-@pytest.mark.parametrize("poses", ["pointmap", "rays"])
-def test_an_untrained_encoding_changes_nothing_and_a_trained_one_follows_the_cameras(
-    poses: str, tmp_path: Path
-) -> None:
-    scene = make_scene(0, views=4)
-    folder = write_scannet(scene, tmp_path / "scene")
-    posed = adapter(poses=poses, stride=2)
-    visual = posed.prepare(folder)
-    json.dumps(visual.meta)
-    features = torch.randn(4, 16, 8)
-    assert torch.equal(posed.merge(features, visual.meta), adapter(stride=2).merge(features, {}))
-    torch.nn.init.normal_(posed.encoding.leave.weight)
-    told = posed.merge(features, visual.meta)
-    other = posed.merge(features, posed.prepare(write_scannet(make_scene(9, views=4), tmp_path / "other")).meta)
-    assert not torch.allclose(told, posed.merge(features, posed.prepare(posed.example()).meta), atol=1e-3)
-    assert not torch.allclose(told, other, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"far": 0}, "far is 0.0"),
-        ({"views": "random"}, r"modality.scene3d.view_selection is 'random'"),
-        ({"titles": True}, "titles"),
-    ],
-)
-def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(il.InputError, match=message):
-        adapter(**options)
-    with pytest.raises(il.InputError, match="poses=rays needs llm_dim"):
-        il.modalities.build({"name": "scene3d", "poses": "rays"}, vision=il.VisionSpec(16, 4))
-
-
-def test_a_record_with_a_scene_trains(tmp_path: Path) -> None:
-    """From a LLaVA record that names a scene's folder to a gradient on the weights of its poses."""
-    write_scannet(make_scene(0), tmp_path / "rooms" / "a")
-    node = {"name": "scene3d", "max_views": 3, "view_selection": "coverage", "poses": "pointmap", "titles": "first"}
-    assembly = assemble(small_config(modality={"scene3d": node}))
-    turns = [{"from": "human", "value": "<image>\nWhere is the box?"}, {"from": "gpt", "value": "<0.50, 0.10, 2.25>"}]
-    sample = il.sample_from_llava({"scene": "rooms/a", "conversations": turns}, tmp_path)
-    examples = rendered(assembly, [sample])
-    from interleave.processing.collate import one_per_row
-
-    model = assembly.model
-    torch.nn.init.normal_(model.modality["scene3d"].encoding.leave.weight)
-    loss, _ = model.loss(one_per_row(examples, assembly.vision))
-    loss.backward()
-    assert all(p.grad is not None and p.grad.any() for p in model.modality["scene3d"].encoding.enter.parameters())
-
-
-def test_a_question_about_scenes_needs_no_placeholder(tmp_path: Path) -> None:
-    asked = {"question": "Which is larger?", "choices": ["a", "b"], "answer": "B", "scene": ["rooms/a", {"path": "b"}]}
-    (tmp_path / "asked.json").write_text(json.dumps([asked]))
-    node = {"name": "multiple_choice", "path": str(tmp_path / "asked.json"), "media": str(tmp_path)}
-    (turn,) = il.tasks.build(node).sample(asked).messages
-    assert [part.kind for part in turn.content if isinstance(part, il.Media)] == ["scene3d"] * 2

@@ -134,7 +134,7 @@ def test_poses_are_given_to_a_model_that_was_made_without(tmp_path: Path, caplog
     source = original(tmp_path / "a")
     with caplog.at_level(logging.WARNING):
         lm = il.load(source, ["modality.scene3d.poses=rays"])
-    assert f"{source} holds no weights of modality.scene3d: they begin overwrite" in caplog.text
+    assert f"{source} holds no weights of modality.scene3d: they begin anew" in caplog.text
     assert all(p.isfinite().all() for p in lm.model.parameters())
     begun = dict(lm.model.modality.named_parameters())
     assert begun["scene3d.encoding.enter.weight"].std() > 0.01
