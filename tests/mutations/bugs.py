@@ -383,6 +383,34 @@ BUGS = [
         "module.training = True",
         "evaluation/test_periodic.py",
     ),
+    Bug(
+        "a step that is not finite is taken",
+        "interleave/training/lightning_module.py",
+        "parameter.grad = None  # AdamW",
+        "pass  # AdamW",
+        "training/test_not_finite.py",
+    ),
+    Bug(
+        "Lightning reads checkpoints of the working directory",
+        "interleave/training/build.py",
+        '"default_root_dir": config["run"]',
+        '"default_root_dir": None',
+        "training/test_run_folder.py",
+    ),
+    Bug(
+        "frames of videos padded",
+        "interleave/checkpoints/llava_hf.py",
+        '"times": False, "fit": "square"',
+        '"times": False, "fit": fit',
+        "checkpoints/test_convert.py",
+    ),
+    Bug(
+        "several pictures shown in chat as a single one",
+        "interleave/inference/chat_command.py",
+        "lm.single_picture if ",
+        "lm.single_picture if True or ",
+        "evaluation/test_evaluate.py",
+    ),
 ]
 
 
