@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"core", "interfaces", "processing", "model"},
     "inference": {"core", "media", "interfaces", "processing", "model", "checkpoints"},
     "export": {"core", "media", "interfaces", "model", "checkpoints", "inference"},
-    "evaluation": {"core", "scoring", "interfaces", "processing", "model", "checkpoints", "inference"},
+    "evaluation": {"core", "scoring", "interfaces", "processing", "checkpoints", "inference"},
     "reports": {"core", "media", "scoring", "interfaces", "evaluation"},
     "training": {
         "core", "media", "interfaces", "processing", "model", "checkpoints", "data", "inference", "evaluation",

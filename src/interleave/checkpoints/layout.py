@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from ..core.errors import InputError
-from ..model.assembly import Config
+from ..core.options import Config
 from ..model.interleaved_model import InterleavedModel
 from .tensor_files import Tensors, TensorSpec
 

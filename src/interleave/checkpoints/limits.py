@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..model.assembly import Config
+from ..core.options import Config
 
 NO_CAMERAS = {"poses": "none", "titles": "none"}
 """Options of a 3D modality that shows views as plain pictures."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transformers import LlavaConfig, LlavaOnevisionConfig, PreTrainedTokenizerBase, ProcessorMixin
 
-from ..model.assembly import Config
+from ..core.options import Config
 from .layout import Export, Parts
 from .limits import NO_CAMERAS, camera_refusals, fit_refusals
 from .llava_hf_read import VISION_ENCODERS, described_config, model_parts, pads_pictures

@@ -8,7 +8,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import LlavaConfig, LlavaOnevisionConfig, PretrainedConfig
 
 from ..core.errors import InputError
-from ..model.assembly import Config
+from ..core.options import Config
 from .layout import Parts, require_supported
 
 VISION_ENCODERS = {"siglip_vision_model": "siglip", "clip_vision_model": "clip"}

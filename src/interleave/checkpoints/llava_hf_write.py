@@ -17,8 +17,8 @@ from transformers import (
     SiglipImageProcessorPil,
 )
 
+from ..core.options import Config
 from ..core.types import VisionSpec
-from ..model.assembly import Config
 from .hf_chat_template import jinja_chat_template
 from .layout import Export
 from .limits import picture_fits

@@ -14,7 +14,7 @@ from transformers import (
     ProcessorMixin,
 )
 
-from ..model.assembly import Config
+from ..core.options import Config
 from .layout import Export, Parts, require_supported
 from .limits import without_cameras
 from .llava_hf import KINDS, NEWER_NAMES, NEWLINE_NAME, WRITTEN_NAMES, Llava, part_refusals

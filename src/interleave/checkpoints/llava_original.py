@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..model.assembly import Config
+from ..core.options import Config
 from .layout import Export, Parts
 from .limits import camera_refusals, fit_refusals, without_cameras
 from .llava_original_read import projector, read_modalities, rope_parameters, vision_encoder

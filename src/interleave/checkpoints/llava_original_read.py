@@ -8,7 +8,7 @@ from pathlib import Path
 from transformers import AutoConfig, PretrainedConfig
 
 from ..core.errors import InputError
-from ..model.assembly import Config
+from ..core.options import Config
 from .layout import require_supported
 
 TOWER_SHAPES: Mapping[str, Mapping[str, int]] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from transformers import PretrainedConfig
 
-from ..model.assembly import Config
+from ..core.options import Config
 from .layout import Export
 from .limits import picture_fits
 from .llava_original_read import NEWLINES, TOWER_SHAPES, tower_shape

@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from ..core.errors import InputError
-from ..model.assembly import Config
+from ..core.options import Config
 from ..model.interleaved_model import InterleavedModel
 from .layout import Export, Parts
 from .tensor_files import TensorSpec

@@ -9,7 +9,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from ..core.errors import InputError, hint
-from ..model.assembly import Config
+from ..core.options import Config
 from .layout import Checkpoint, Layout
 from .llava_hf import Llava
 from .llava_onevision_hf import LlavaOnevision

@@ -4,9 +4,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.options import check_option
+from ..core.options import Config, check_option
 from ..interfaces.registry import datasets
-from ..model.assembly import Assembly, Config
+from ..model.assembly import Assembly
 from ..processing.over_length import ExampleLimits
 from .budget import Budget
 from .datamodule import InterleavedData

@@ -8,9 +8,10 @@ from rich.console import Console
 
 from ..checkpoints import unfilled
 from ..core.errors import InputError
+from ..core.options import Config
 from ..data.build import build_source
 from ..data.example_source import ExampleSource
-from ..model.assembly import Assembly, Config, assemble
+from ..model.assembly import Assembly, assemble
 from .check import check_sources
 from .pack_shards import pack
 from .preview import preview

@@ -12,12 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from ..core.files import replacing
+from ..core.options import Config
 from ..core.types import Example, Visual
 from ..data.build import build_data
 from ..data.example_source import ExampleSource
 from ..data.ledger import Ledger
 from ..interfaces.model_parts import ChatTokenizer
-from ..model.assembly import Assembly, Config
+from ..model.assembly import Assembly
 
 SIDE = 144
 """Side of a view on the page, in pixels."""

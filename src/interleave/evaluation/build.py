@@ -1,10 +1,9 @@
 """Config -> what asks and grades: the only place of the evaluation that chooses classes by name."""
 
-from ..core.options import check_option
+from ..core.options import Config, check_option
 from ..interfaces.judge import Judge
 from ..interfaces.registry import judges, tasks
 from ..interfaces.task import Task
-from ..model.assembly import Config
 from .runner import Settings
 
 

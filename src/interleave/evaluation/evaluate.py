@@ -12,14 +12,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from ..core.collectives import barrier, destroy_process_group, global_rank, init_process_group, world_size
 from ..core.errors import InputError
-from ..core.options import check_option
-from ..evaluation import model_fingerprint as identity
+from ..core.options import Config, check_option
 from ..inference.generation_options import generation_options
 from ..inference.lm import LM, load
 from ..interfaces.judge import Judge, JudgedTask
 from ..interfaces.registry import tasks as known_tasks
 from ..interfaces.task import Task
-from ..model.assembly import Config
+from . import model_fingerprint
 from .audit import ALL, Audit, audit, rows_from_json, rows_to_json
 from .batch_plan import Outline, outlines, windows
 from .build import build_judge, build_settings, build_tasks
@@ -38,7 +37,7 @@ PACKAGES = ("interleave", "torch", "transformers")
 
 def evaluate(lm: LM, tasks: Mapping[str, Task], out: Path, settings: Settings | None = None) -> Results:
     """Ask a model in memory every item of every task, anew; write what ``Evaluation`` writes into ``out``."""
-    evaluation = Evaluation(tasks, out, identity.of_weights(lm), settings or Settings())
+    evaluation = Evaluation(tasks, out, model_fingerprint.of_weights(lm), settings or Settings())
     evaluation.ask(lambda: lm, overwrite=True, ranks=(0, 1))
     return evaluation.finish(None, {})
 
@@ -49,7 +48,9 @@ def evaluate_run(config: Config) -> Results | None:
     if not tasks:
         raise InputError(f"no task is chosen; choose task=[...] of {', '.join(known_tasks)}")
     path, overrides = config["model"], config["overrides"]
-    evaluation = Evaluation(tasks, Path(config["out"]), identity.of_folder(path, overrides), build_settings(config))
+    evaluation = Evaluation(
+        tasks, Path(config["out"]), model_fingerprint.of_folder(path, overrides), build_settings(config)
+    )
     init_process_group()
     rank = global_rank()
     try:

@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 from ..core.errors import BadSample
 from ..core.sample import Media, Sample
 from ..core.types import Visual
-from ..evaluation import batch_plan as plan
 from ..inference.feature_cache import FeatureCache
 from ..inference.generate import GeneratedReply, eval_mode, generate_ids, right_align, to_reply
 from ..inference.generation_options import SAMPLING_OPTIONS, GenerationOptions, generation_options
@@ -17,6 +16,7 @@ from ..interfaces.judge import JudgedTask
 from ..interfaces.task import Task
 from ..processing.collate import one_per_row
 from ..processing.placement import Placement, place_visuals
+from . import batch_plan
 from .item_rendering import RenderedItem, render_item
 from .media_prefetch import Prepared
 from .reply import ItemRecord, Reply, describe_item, media_of, refused, reply_to
@@ -117,7 +117,7 @@ class Runner:
         sizes = dict(job.done)
         for index, item in items.items():
             sizes[index] = (item.asked.prompt_tokens, item.asked.views)
-        for batch in plan.batches(list(sizes), sizes.__getitem__, self.settings.batch, self.settings.tokens):
+        for batch in batch_plan.batches(list(sizes), sizes.__getitem__, self.settings.batch, self.settings.tokens):
             if all(index in job.done for index in batch):
                 continue
             batch_started = time.perf_counter()

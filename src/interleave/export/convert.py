@@ -23,8 +23,9 @@ from ..checkpoints import (
 )
 from ..core.errors import InputError, hint
 from ..core.files import new_folder
+from ..core.options import Config
 from ..interfaces.registry import load_plugins, modalities
-from ..model.assembly import Config, assemble
+from ..model.assembly import assemble
 from .verify import prove
 
 VOCABULARY = ("llm.model.model.embed_tokens.weight", "llm.model.lm_head.weight")

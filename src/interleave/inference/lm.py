@@ -11,10 +11,11 @@ from torch import Tensor
 from ..checkpoints import Checkpoint, fill, open_checkpoint, save_weights, unfilled, write_config
 from ..core.errors import InputError
 from ..core.files import new_folder
+from ..core.options import Config
 from ..core.sample import Message, Sample
 from ..core.types import Batch
 from ..interfaces.registry import load_plugins
-from ..model.assembly import Assembly, Config, assemble
+from ..model.assembly import Assembly, assemble
 from ..processing.collate import one_per_row
 from ..processing.render import Labels, render
 from .generate import generate

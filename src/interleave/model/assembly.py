@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..core.errors import InputError
-from ..core.options import Config as Config  # others import it from here
+from ..core.options import Config
 from ..core.types import VisionSpec
 from ..interfaces.model_parts import ModalityAdapter
 from ..interfaces.registry import llms, modalities, projectors, vision_encoders

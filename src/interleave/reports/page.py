@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader
 
 from ..core.files import replacing
 from ..interfaces.task import Task
-from ..reports import paper_tables as paper
+from . import paper_tables
 from .gallery import Gallery, cards
 from .plots import loss_curves, radar
 from .read_runs import Run
@@ -75,7 +75,7 @@ def _content(runs: Sequence[Run], tasks: Mapping[str, Task], items: int, seconds
         "runs": [run_facts(run) for run in runs],
         # only the training run itself knows how long it took
         "minutes": None if seconds is None else seconds / 60,
-        "papers": [(table, _radar(table)) for table in paper.tables(runs)],
+        "papers": [(table, _radar(table)) for table in paper_tables.tables(runs)],
         "tasks": tables,
         "explained": explained,
         "as_it_is": AS_IT_IS,
@@ -105,7 +105,7 @@ def run_facts(run: Run) -> RunFacts:
     return RunFacts(run.name, known, training, loss_curves(run.folder))
 
 
-def _radar(table: paper.Table) -> str | None:
+def _radar(table: paper_tables.Table) -> str | None:
     baselines = {name: row for name, row in table.theirs.items() if name in BASELINES}
     return radar(table.columns, {**baselines, **table.ours}, list(table.ours))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from ..model.assembly import Config
+from ..core.options import Config
 from .data_checks import check_dataset, check_judge, check_task, write_records
 from .flow_check import check_flow
 from .part_checks import check_documents, check_llm, check_modality, check_projector, check_vision_encoder

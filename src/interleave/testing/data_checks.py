@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..core.options import Config
 from ..data.example_source import ExampleSource
 from ..interfaces.dataset import Dataset
 from ..interfaces.judge import Judge, JudgedTask, JudgeMessages
 from ..interfaces.registry import datasets, judges, tasks
 from ..interfaces.task import Task
-from ..model.assembly import Config, assemble
+from ..model.assembly import assemble
 from ..processing.render import render
 
 NONSENSE = "\x00 neither"

@@ -2,9 +2,10 @@
 
 import torch
 
+from ..core.options import Config
 from ..core.sample import Media, Message, Sample
 from ..inference.generate import generate
-from ..model.assembly import Config, assemble
+from ..model.assembly import assemble
 from ..processing.collate import collate, one_per_row
 from ..processing.render import render
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..core.errors import InputError
+from ..core.options import Config
 from ..core.types import NEWLINE, VisionSpec
 from ..interfaces.model_parts import LanguageModel, Projector, VisionEncoder
 from ..interfaces.registry import llms, modalities, projectors, vision_encoders
-from ..model.assembly import Config
 from ..model.document_attention import segments
 from .flow_check import check_flow
 

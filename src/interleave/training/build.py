@@ -8,8 +8,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 
 from ..core.errors import InputError
-from ..core.options import check_option
-from ..model.assembly import Config
+from ..core.options import Config, check_option
 from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved
 from .optimizer import Stage

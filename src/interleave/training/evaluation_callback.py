@@ -23,7 +23,7 @@ from ..interfaces.task import Scored, Task
 from ..media.images import uniform
 from ..model.assembly import Assembly
 from ..processing.render import render
-from ..training import parallelize
+from . import parallelize
 from .lightning_module import LitInterleaved
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ..core.collectives import world_size
 from ..core.errors import InputError
 from ..core.types import Batch
 from ..model.interleaved_model import InterleavedModel
-from ..training import parallelize
+from . import parallelize
 from .dpo import preference_loss
 from .lora import inject
 from .optimizer import Stage, freeze, optimizer, schedule

@@ -14,16 +14,16 @@ from omegaconf import OmegaConf
 from ..checkpoints import save_config
 from ..core.errors import InputError
 from ..core.files import replacing
-from ..model.assembly import Config
+from ..core.options import Config
 from .resume import complete_checkpoints, last_checkpoint
 
 COMPOSED, CONFIG, WEIGHTS = "composed.yaml", "config.yaml", "model.safetensors"
 SETTINGS_OF_A_CALL = ("resume", "overwrite")
 """Settings that say what this call does with the folder, and are no part of the run that it holds."""
 LEFT_BY_A_RUN = (
-    COMPOSED, CONFIG, WEIGHTS, "model.safetensors.part", "tokenizer", "adapter", "checkpoints", "hpc_ckpt_*.ckpt",
+    COMPOSED, CONFIG, WEIGHTS, ".model.safetensors.part", "tokenizer", "adapter", "checkpoints", "hpc_ckpt_*.ckpt",
     "ledger.jsonl", "metrics", "wandb", "replies.jsonl", "replies.part-*.jsonl", "asked.json", "results.json",
-    "judgements.sqlite", "report.html", "report.md", ".model.safetensors.part",
+    "judgements.sqlite", "report.html", "report.md",
 )  # fmt: skip
 """What ``overwrite`` removes; anything else in the folder was not written by a run."""
 

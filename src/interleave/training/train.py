@@ -19,22 +19,22 @@ from torch import Tensor, nn
 
 from ..checkpoints import open_checkpoint, save_weights, write_config
 from ..core.errors import BadSample
-from ..core.options import check_option
+from ..core.options import Config, check_option
 from ..core.sample import Media
 from ..core.types import Example
 from ..data.build import build_data
 from ..data.datamodule import InterleavedData
 from ..data.packed_loader import PackedLoader
-from ..evaluation import model_fingerprint as identity
+from ..evaluation import model_fingerprint
 from ..evaluation.build import build_tasks
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.runner import Settings
 from ..inference.lm import load, read_model
 from ..interfaces.task import Task
-from ..model.assembly import Assembly, Config, assemble
+from ..model.assembly import Assembly, assemble
 from ..reports.page import write_report
 from ..reports.read_runs import read_runs
-from ..training import parallelize
+from . import parallelize
 from .build import build_module, build_stage, build_trainer
 from .dpo import DPO, References
 from .evaluation_callback import Period, PeriodicEvaluation
@@ -157,7 +157,7 @@ def evaluate_and_report(run: Path, tasks: Mapping[str, Task], batch_size: int, s
 
     started: when the run began, in seconds since the epoch.
     """
-    evaluation = Evaluation(tasks, run, identity.of_folder(run), Settings(batch=batch_size))
+    evaluation = Evaluation(tasks, run, model_fingerprint.of_folder(run), Settings(batch=batch_size))
     evaluation.ask(lambda: load(run), overwrite=True, ranks=(0, 1))  # ranks: as the only one
     evaluation.show(evaluation.finish(None, {"model": str(run), "overrides": []}))
     return write_report(read_runs([run]), run, tasks, seconds=time.time() - started)
