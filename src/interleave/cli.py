@@ -118,6 +118,13 @@ def run_data(arguments: Sequence[str]) -> int:
     return data_command(arguments)
 
 
+def run_launch(arguments: Sequence[str]) -> None:
+    """write the batch file of a training run for a cluster"""
+    from .launch.launch_command import launch_command
+
+    launch_command(arguments)
+
+
 def run_plugins(arguments: Sequence[str]) -> None:
     """list what can be chosen, and where it comes from"""
     from .plugins_command import plugins_command
@@ -135,6 +142,7 @@ COMMANDS: dict[str, Command] = {
     "chat": run_chat,
     "convert": run_convert,
     "data": run_data,
+    "launch": run_launch,
     "plugins": run_plugins,
 }
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
@@ -39,6 +40,22 @@ LIST_GROUPS = ("modality", "dataset", "task")
 """Groups that are chosen as lists; each member has a node of its own below the group's."""
 RUN_VARIABLE = "INTERLEAVE_RUN"
 """The environment variable that tells a run's other processes its folder."""
+
+
+def job_name() -> str:
+    """The last part of a run's folder where none is named: the time, or the job's number in torchrun or SLURM, where
+    each process would see another time. Raises InputError for several processes of a job without a number."""
+    several = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
+    if not several:
+        return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    for variable in ("TORCHELASTIC_RUN_ID", "SLURM_JOB_ID"):
+        number = os.environ.get(variable, "none")  # which torchrun says, too, where it was given no --rdzv-id
+        if number != "none":
+            return f"job-{number}"
+    raise InputError("several processes train together and must agree on a folder: give run=..., or torchrun --rdzv-id")
+
+
+OmegaConf.register_new_resolver("job", job_name, use_cache=True)  # one folder, however often the config is read
 
 
 class PluginConfigs(SearchPathPlugin):
@@ -151,6 +168,7 @@ def _run_hydra(name: str, arguments: Sequence[str], action: Action) -> None:
 
     @hydra.main(config_path="pkg://interleave.conf", config_name=name, version_base="1.3")
     def job(config: DictConfig) -> None:
+        load_plugins(config.plugins)  # a launcher may run the job in a process that has none yet
         settings = HydraConfig.get()
         if settings.mode == RunMode.MULTIRUN:
             config.run = settings.runtime.output_dir  # each job has a folder of its own
@@ -213,6 +231,9 @@ def _parse(override: str) -> Override:
 
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
     """Hydra's error as one line, with near matches where a name was wrong."""
+    of_resolver = re.match(r"InputError raised while resolving interpolation: (.*)", str(error))  # one of ours
+    if of_resolver:
+        return of_resolver[1]
     absent = re.search(r"Could not (?:find|load) '([^']+)/([^'/]+)'", str(error))
     if absent:  # no such member of a group
         group, wanted = absent.groups()

@@ -32,11 +32,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compose": {"core", "interfaces"},
     "dataset_tools": {"core", "media", "interfaces", "processing", "model", "checkpoints", "data", "compose"},
     "ablate": {"core"},
+    "launch": {"core", "compose"},
     "plugins_command": {"interfaces"},
     "testing": {"core", "interfaces", "processing", "model", "data", "inference"},
     "cli": {
         "core", "compose", "training", "evaluation", "scoring", "reports", "ablate", "inference", "export",
-        "dataset_tools", "plugins_command",
+        "dataset_tools", "launch", "plugins_command",
     },
 }  # fmt: skip
 """Folder or module -> those that it may import; each names only what stands above it."""

@@ -1,0 +1,1 @@
+"""Handing a training run to a cluster."""
