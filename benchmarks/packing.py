@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from interleave_plugins.llm.qwen2 import Qwen2
 
-from interleave.core.types import Batch, Example, VisionSpec
+from interleave.core.types import Batch, Example, Targets, VisionSpec
 from interleave.data.packing import Packer
 from interleave.model.loss import next_token_loss
 from interleave.processing.collate import collate, one_per_row
@@ -65,8 +65,8 @@ def step(llm: Qwen2, batches: list[Batch]) -> None:
     """Forward and backward over all batches."""
     for batch in batches:
         embeds = llm.embed(batch.input_ids)  # (B, T, D)
-        hidden = llm(embeds, batch.position_ids, batch.document_ids)  # (B, T, D)
-        loss, _ = next_token_loss(hidden, batch.labels, llm.head)
+        hidden = llm(embeds, batch.position_ids, batch.segments)  # (B, T, D)
+        loss, _ = next_token_loss(hidden, batch.targets, llm.head, llm.head_matrix())
         loss.backward()
     llm.zero_grad()
 
@@ -98,8 +98,9 @@ def measure_loss_head() -> None:
     hidden = torch.randn(1, 4096, 896, requires_grad=True)  # (B, T, D)
     labels = torch.randint(0, 151_936, (1, 4096))  # (B, T)
     labels[torch.rand(1, 4096) > 0.3] = -100  # 70% of the tokens are not learned
+    targets = Targets.of(labels, torch.ones_like(labels))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB to MiB
-    taken = seconds(lambda: next_token_loss(hidden, labels, head)[0].backward())
+    taken = seconds(lambda: next_token_loss(hidden, targets, head, head)[0].backward())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     print(
         f"\nloss head, 4096 tokens, 30% supervised, vocabulary 151,936: {taken:.1f} s, {peak:.0f} MiB above the start"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedModel
 
-from interleave import InputError, llms, weights_follow
+from interleave import InputError, Segments, llms, weights_follow
 
 from ..base.hf_models import Options
 from .base.causal_lm import CausalLM, build_model, load_chat
@@ -78,10 +78,9 @@ class Auto(CausalLM):
     def _compare(self, embeds: Tensor, expected: Tensor) -> None:
         """embeds (1, T, D) of both documents, expected (1, T, vocabulary). Raises InputError."""
         positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]  # (1, T)
-        documents = torch.cat([torch.full((length,), i) for i, length in enumerate(LENGTHS, 1)])[None]  # (1, T)
         self.eval()
         with torch.no_grad():
-            found = self.head(self(embeds, positions, documents))  # (1, T, vocabulary)
+            found = self.head(self(embeds, positions, Segments.of([LENGTHS])))  # (1, T, vocabulary)
         self.train()
         # compared as far as the model's own logits go; some models cut them to a part of the vocabulary
         error = float((found[..., : expected.shape[-1]] - expected).abs().max())

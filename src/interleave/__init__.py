@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
     from .core.errors import BadSample, InputError, hint
     from .core.files import replacing
     from .core.sample import Media, Message, Note, Preference, Sample
-    from .core.types import NEWLINE, Batch, Example, VisionSpec, Visual
+    from .core.types import NEWLINE, Batch, Example, Segments, VisionSpec, Visual
     from .data.annotations import Records, read_json
     from .inference.lm import LM, load
     from .interfaces.dataset import Dataset
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
     from .interfaces.task import Scored, Task
     from .media.images import list_frames, load_image, uniform
     from .media.videos import load_frames
-    from .model.document_attention import register_attention, segments
+    from .model.document_attention import register_attention
     from .processing.llava_records import preference_from_llava, sample_from_llava
     from .scoring import metrics
     from .scoring.interleave_bench import BENCH, TASK_OF, released_rows
@@ -46,7 +46,7 @@ _NAMES_IN = {
     "core.errors": ["BadSample", "InputError", "hint"],
     "core.files": ["replacing"],
     "core.sample": ["Media", "Note", "Preference", "Sample", "Message"],
-    "core.types": ["NEWLINE", "Batch", "Example", "VisionSpec", "Visual"],
+    "core.types": ["NEWLINE", "Batch", "Example", "Segments", "VisionSpec", "Visual"],
     "data.annotations": ["Records", "read_json"],
     "inference.lm": ["LM", "load"],
     "interfaces.dataset": ["Dataset"],
@@ -72,7 +72,7 @@ _NAMES_IN = {
     "interfaces.task": ["Scored", "Task"],
     "media.images": ["list_frames", "load_image", "uniform"],
     "media.videos": ["load_frames"],
-    "model.document_attention": ["register_attention", "segments"],
+    "model.document_attention": ["register_attention"],
     "processing.llava_records": ["preference_from_llava", "sample_from_llava"],
     "scoring.interleave_bench": ["BENCH", "TASK_OF", "released_rows"],
 }
@@ -104,6 +104,7 @@ __all__ = [
     "Records",
     "Sample",
     "Scored",
+    "Segments",
     "Task",
     "VisionEncoder",
     "VisionSpec",
@@ -126,7 +127,6 @@ __all__ = [
     "released_rows",
     "replacing",
     "sample_from_llava",
-    "segments",
     "tasks",
     "uniform",
     "vision_encoders",

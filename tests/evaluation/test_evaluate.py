@@ -18,6 +18,7 @@ from small_models import small_config
 import interleave as il
 from interleave.checkpoints import save_config, save_weights
 from interleave.cli import main
+from interleave.core.types import Segments
 from interleave.evaluation.audit import AuditRow
 from interleave.evaluation.evaluate import evaluate
 from interleave.evaluation.results import GroupResult, results_from_json, results_table, results_to_json
@@ -115,6 +116,9 @@ def test_greedy_replies_equal_stepwise_argmax(assembly: Assembly) -> None:
                 ids,
                 torch.arange(n)[None],
                 torch.ones(1, n).long(),
+                Segments.of([[n]]),
+                batch.targets,
+                n,
                 batch.visual_positions,
                 batch.pixel_values,
                 batch.visuals,

@@ -4,8 +4,9 @@ import pytest
 import torch
 from small_models import rendered, small_config, some_samples
 
+from interleave.core.types import Segments
 from interleave.model.assembly import assemble
-from interleave.model.document_attention import attend, segments
+from interleave.model.document_attention import attend
 from interleave.processing.collate import collate
 from interleave.training import parallelize
 
@@ -20,12 +21,14 @@ pytestmark = [
 def test_the_varlen_kernel_equals_sdpa_per_document(groups: int, window: int | None) -> None:
     torch.manual_seed(0)
     document = torch.tensor([[1] * 70 + [2] * 40 + [0] * 18, [1] * 128], device="cuda")
+    segments = Segments.of([[70, 40, 18], [128]])
+    segments = segments._replace(offsets=segments.offsets.cuda())
     query = torch.randn(2, 8, 128, 32, device="cuda", dtype=torch.bfloat16)
     key, value = (torch.randn(2, 8 // groups, 128, 32, device="cuda", dtype=torch.bfloat16) for _ in range(2))
     module = torch.nn.Module()
     options = {"scaling": 32**-0.5, "sliding_window": window}
-    fast, _ = attend(module, query, key, value, None, segments(document), **options)
-    exact, _ = attend(module, query.float(), key.float(), value.float(), None, segments(document), **options)
+    fast, _ = attend(module, query, key, value, None, segments, **options)
+    exact, _ = attend(module, query.float(), key.float(), value.float(), None, segments, **options)
     real = document > 0
     torch.testing.assert_close(fast.float()[real], exact[real], rtol=2e-2, atol=2e-2)
 

@@ -25,9 +25,9 @@ class Bug(NamedTuple):
 BUGS = [
     Bug(
         "document mask off",
-        "interleave/model/document_attention.py",
-        "torch.unique_consecutive(row, return_counts=True)[1].tolist()",
-        "[len(row)]",
+        "interleave/processing/collate.py",
+        "        self.lengths.append(lengths)\n",
+        "        self.lengths.append([self.sequence_length])\n",
         "model/test_packing_changes_nothing.py",
     ),
     Bug(

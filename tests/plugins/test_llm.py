@@ -67,7 +67,7 @@ def test_hidden_states_logits_and_replies_are_those_of_transformers(shape: str, 
     ours = build(name, path=str(tmp_path))
     ids = torch.randint(0, 250, (2, 13))
     positions = torch.arange(13).expand(2, 13)
-    hidden = ours(ours.embed(ids), positions, torch.ones(2, 13, dtype=torch.long))
+    hidden = ours(ours.embed(ids), positions, il.Segments.of([[13], [13]]))
     expected = theirs.model(ids, use_cache=False).last_hidden_state
     torch.testing.assert_close(hidden, expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours.head(hidden), theirs(ids, use_cache=False).logits, rtol=1e-5, atol=1e-5)
@@ -86,8 +86,7 @@ def test_packed_documents_and_their_gradients_are_those_of_each_alone(shape: str
     lengths = [5, 17, 3]
     documents = [torch.randn(1, n, 32) for n in lengths]
     positions = torch.cat([torch.arange(n) for n in lengths])[None]
-    document = torch.repeat_interleave(torch.tensor([1, 2, 0]), torch.tensor(lengths))[None]
-    ours.head(ours(torch.cat(documents, 1), positions, document)).square().sum().backward()
+    ours.head(ours(torch.cat(documents, 1), positions, il.Segments.of([lengths]))).square().sum().backward()
     for part in documents:
         theirs(inputs_embeds=part, use_cache=False).logits.square().sum().backward()
     expected = dict(theirs.named_parameters())

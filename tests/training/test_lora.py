@@ -53,7 +53,7 @@ def test_a_fresh_adapter_changes_nothing_and_merging_keeps_what_it_learned() -> 
     torch.manual_seed(0)
     plain = assemble(small_config()).model.eval()
     ids = torch.randint(0, 200, (1, 9))
-    where = torch.arange(9)[None], torch.ones(1, 9, dtype=torch.long)
+    where = torch.arange(9)[None], il.Segments.of([[9]])
     expected = plain.llm(plain.llm.embed(ids), *where)
     inject(plain.llm, Lora(rank=4, targets=["q_proj", "down_proj"]))
     torch.testing.assert_close(plain.llm(plain.llm.embed(ids), *where), expected, rtol=0, atol=1e-6)
@@ -107,7 +107,7 @@ def test_a_run_keeps_frozen_bits_writes_the_adapter_and_merges_it(tmp_path: Path
     ids = torch.randint(0, 250, (1, 7))
     with torch.no_grad():
         expected = peft(ids).logits
-        hidden = after.model.llm(after.model.llm.embed(ids), torch.arange(7)[None], torch.ones_like(ids))
+        hidden = after.model.llm(after.model.llm.embed(ids), torch.arange(7)[None], il.Segments.of([[7]]))
         torch.testing.assert_close(after.model.llm.head(hidden), expected, rtol=0, atol=1e-5)
 
 

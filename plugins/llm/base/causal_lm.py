@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from interleave import InputError, LanguageModel, register_attention, segments
+from interleave import InputError, LanguageModel, Segments, register_attention
 
 from ...base.hf_models import ModelClasses, Options, build, shape_of
 from .chat_formats import FORMATS, PLAIN, HFChatTokenizer, byte_tokenizer, read_tokenizer
@@ -60,13 +60,27 @@ class CausalLM(LanguageModel):
     def head(self, hidden: Tensor) -> Tensor:
         """(n, D) hidden states -> logits (n, vocabulary), scaled and capped as the model's own forward does it."""
         logits: Tensor = self.model.get_output_embeddings()(hidden)  # (n, vocabulary)
+        scale, cap = self._head_scale(), self._head_cap()
+        if scale != 1:
+            logits = logits * scale
+        return cap * torch.tanh(logits / cap) if cap else logits
+
+    def head_matrix(self) -> nn.Module | None:
+        """The output embeddings, where logits are their product with the hidden states and nothing else."""
+        head = self.model.get_output_embeddings()
+        plain = type(head) is nn.Linear and head.bias is None  # an adapter's class would be another one
+        return head if plain and self._head_scale() == 1 and not self._head_cap() else None
+
+    def _head_scale(self) -> float:
+        """What logits are multiplied by."""
         config = self.model.config
-        logits = logits * (getattr(config, "logit_scale", None) or 1.0)  # Cohere
-        logits = logits / (getattr(config, "logits_scaling", None) or 1.0)  # Granite
-        cap = getattr(config, "final_logit_softcapping", None)  # Gemma
-        if cap:
-            logits = cap * torch.tanh(logits / cap)
-        return logits
+        times = getattr(config, "logit_scale", None) or 1.0  # Cohere
+        by = getattr(config, "logits_scaling", None) or 1.0  # Granite
+        return float(times / by)
+
+    def _head_cap(self) -> float | None:
+        """What logits are kept below, as Gemma does it."""
+        return getattr(self.model.config, "final_logit_softcapping", None)
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """(B, T) -> (B, T, D); the learned separator stands where ``tokenizer.newline_id`` does."""
@@ -76,9 +90,13 @@ class CausalLM(LanguageModel):
         rows: Tensor = table(input_ids.masked_fill(separator, self.tokenizer.pad_id))  # (B, T, D)
         return torch.where(separator[..., None], self.newline.to(rows.dtype), rows)
 
-    def forward(self, embeds: Tensor, position_ids: Tensor, document_ids: Tensor) -> Tensor:
-        """(B, T, D), (B, T), (B, T) -> hidden states after the last norm, (B, T, D)."""
-        documents = {} if self.makes_masks else {"segments": segments(document_ids)}
+    def forward(self, embeds: Tensor, position_ids: Tensor, segments: Segments) -> Tensor:
+        """(B, T, D), (B, T) and the rows' documents -> hidden states after the last norm, (B, T, D)."""
+        documents: dict[str, object] = {}
+        if not self.makes_masks:
+            # a mask of four dimensions is taken as it is, here as none at all: to make one itself Transformers would
+            # read from the device whether the rows are packed
+            documents = {"segments": segments, "attention_mask": embeds.new_zeros(1, 1, 1, 1)}
         # use_cache or a 2D mask would let the documents of a row see each other, without a word
         out = self._decoder()(inputs_embeds=embeds, position_ids=position_ids, use_cache=False, **documents)
         hidden: Tensor = out.last_hidden_state  # (B, T, D)

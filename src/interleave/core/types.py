@@ -92,6 +92,50 @@ class Example:
         return sum(len(visual.pixel_values) for visual in self.visuals)
 
 
+class Segments(NamedTuple):
+    """Where the documents of packed rows begin and end, for attention; worked out on the CPU when a batch is made.
+
+    lengths: of the documents, row by row; padding counts as one; each row's lengths sum to T.
+    offsets: (number of documents + 1,) int32 borders in the flattened (B * T) tokens.
+    longest: the longest document.
+    """
+
+    lengths: Sequence[Sequence[int]]
+    offsets: Tensor
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[Sequence[int]]) -> "Segments":
+        """Segments of rows whose documents have these lengths."""
+        flat = [length for row in lengths for length in row]
+        offsets = torch.tensor([0, *flat]).cumsum(0).to(torch.int32)  # (documents + 1,)
+        return cls(lengths, offsets, max(flat))
+
+
+class Targets(NamedTuple):
+    """The n supervised tokens of a batch, row by row, and the positions that predict them.
+
+    positions: (n,) long, in the flattened (B * T) hidden states: always the position before the token.
+    ids: (n,) long, the tokens.
+    documents: (n,) long, ``row * columns + document``: the number of the token's document in the whole batch.
+    columns: one more than the most documents of a row; document 0 is the padding.
+    """
+
+    positions: Tensor
+    ids: Tensor
+    documents: Tensor
+    columns: int
+
+    @classmethod
+    def of(cls, labels: Tensor, document_ids: Tensor) -> "Targets":
+        """From (B, T) labels and document numbers on the CPU. The first token of a row is left out: no position
+        predicts it."""
+        columns = int(document_ids.max()) + 1
+        row, before = (labels[:, 1:] != IGNORE).nonzero(as_tuple=True)  # (n,) each
+        documents = row * columns + document_ids[row, before + 1]
+        return cls(row * labels.shape[1] + before, labels[row, before + 1], documents, columns)
+
+
 class BatchVisual(NamedTuple):
     """What a batch keeps of a Visual whose pixels have joined ``Batch.pixel_values``.
 
@@ -112,25 +156,34 @@ class Batch:
     labels: (B, T) long, IGNORE where nothing is learned; not shifted.
     position_ids: (B, T) long, from 0 in each document.
     document_ids: (B, T) long, 0 on padding, else the number of the document in its row, from 1.
+    segments: the same documents as attention needs them.
+    targets: what the loss needs of ``labels``.
+    num_tokens: how many tokens are no padding.
     visual_positions: (n,) long, indices into the flattened (B * T) tokens, row by row.
     pixel_values: (V, 3, S, S) uint8, the views of all visuals in the order of ``visual_positions``. At least one view,
         a blank one if need be: every rank must run the vision encoder, or FSDP's collectives would not meet.
     visuals: whose views they are, in the same order; a blank view is nobody's.
     pairs: (P, 2) long, row and document of each preferred reply; the rejected reply is the document after it.
-    reference: for each pair the log-probabilities of both replies under the model that training began with. Plain
-        numbers, so that no conversion to half precision rounds them.
+    reference: (P, 2) int32, the bits of float32 numbers: for each pair the log-probabilities of both replies under the
+        model that training began with. As bits no conversion of the batch to half precision rounds them.
     cursor: where the loader stands once this batch is used up; it goes into the checkpoint.
+
+    Whatever a step must know of sizes is a plain number here: reading it from a tensor would make the host wait for the
+    device.
     """
 
     input_ids: Tensor  # (B, T)
     labels: Tensor  # (B, T)
     position_ids: Tensor  # (B, T)
     document_ids: Tensor  # (B, T)
+    segments: Segments
+    targets: Targets
+    num_tokens: int
     visual_positions: Tensor  # (n,)
     pixel_values: Tensor  # (V, 3, S, S)
     visuals: tuple[BatchVisual, ...]
     pairs: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))  # (P, 2)
-    reference: tuple[tuple[float, float], ...] = ()
+    reference: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.int32))  # (P, 2)
     cursor: Mapping[str, object] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
@@ -144,7 +197,16 @@ class Batch:
     def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed = copy.copy(self)  # shallow: what is no tensor is shared
         for batch_field in fields(self):
-            value = getattr(self, batch_field.name)
-            if isinstance(value, Tensor):
-                setattr(changed, batch_field.name, change(value))
+            setattr(changed, batch_field.name, _mapped(getattr(self, batch_field.name), change))
         return changed
+
+
+def _mapped(value: object, change: Callable[[Tensor], Tensor]) -> object:
+    """A field of a batch with ``change`` done to its tensors."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Segments):
+        return value._replace(offsets=change(value.offsets))
+    if isinstance(value, Targets):
+        return Targets(change(value.positions), change(value.ids), change(value.documents), value.columns)
+    return value

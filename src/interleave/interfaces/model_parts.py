@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..core.options import Config
-from ..core.types import VisionSpec, Visual
+from ..core.types import Segments, VisionSpec, Visual
 from ..media.views import to_view
 
 if TYPE_CHECKING:
@@ -158,8 +158,11 @@ class LanguageModel(nn.Module, ABC):
     """(D,), the learned separator, which stands where ``tokenizer.newline_id`` does."""
 
     @abstractmethod
-    def forward(self, embeds: Tensor, position_ids: Tensor, document_ids: Tensor) -> Tensor:
-        """(B, T, D), (B, T), (B, T) -> hidden states after the last norm, (B, T, D)."""
+    def forward(self, embeds: Tensor, position_ids: Tensor, segments: Segments) -> Tensor:
+        """(B, T, D), (B, T) -> hidden states after the last norm, (B, T, D).
+
+        segments: the documents of the rows, as numbers that need not be read from the device.
+        """
 
     @abstractmethod
     def embed(self, input_ids: Tensor) -> Tensor:
@@ -168,6 +171,14 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def head(self, hidden: Tensor) -> Tensor:
         """(n, D) hidden states -> (n, vocabulary) logits."""
+
+    def head_matrix(self) -> nn.Module | None:
+        """The module inside whose ``weight`` (vocabulary, D) is all of the head: logits are ``hidden @ weight.T``.
+
+        The loss then forms the weight's gradient itself, in less time and memory. None where the head does more, such
+        as a bias, a scale or a cap, or where an adapter is on it.
+        """
+        return None
 
     @abstractmethod
     def generate(self, embeds: Tensor, mask: Tensor, **options: object) -> Tensor:

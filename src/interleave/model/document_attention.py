@@ -20,22 +20,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from ..core.types import Segments
+
 NAME = "documents"
 MAX_HEAD_DIM = 256
 """Dimensions of a head that the varlen kernel takes."""
-
-
-class Segments(NamedTuple):
-    """Where documents begin and end, worked out once a batch and read by every layer.
-
-    lengths: of the documents, row by row; padding counts as one; each row's list sums to T.
-    offsets: (number of documents + 1,) int32 borders in the flattened (B * T) tokens.
-    longest: the longest document.
-    """
-
-    lengths: list[list[int]]
-    offsets: Tensor
-    longest: int
 
 
 class Scoring(NamedTuple):
@@ -58,17 +47,6 @@ class Scoring(NamedTuple):
     def plain(self) -> bool:
         """Whether sdpa's softmax is the layer's."""
         return self.softcap is None and self.sinks is None
-
-
-def segments(document_ids: Tensor) -> Segments:
-    """The documents of packed rows, from ``Batch.document_ids`` (B, T)."""
-    lengths = [torch.unique_consecutive(row, return_counts=True)[1].tolist() for row in document_ids.cpu()]
-    borders = [0]
-    for row in lengths:
-        borders.extend(row)
-    flat = torch.tensor(borders)  # (documents + 1,) lengths, a 0 before them
-    offsets = flat.cumsum(0).to(device=document_ids.device, dtype=torch.int32)
-    return Segments(lengths, offsets, int(flat.max()))
 
 
 def attend(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..core.types import Batch
 from ..interfaces.model_parts import LanguageModel, ModalityAdapter, Projector, VisionEncoder
 from .loss import document_losses, next_token_loss
+from .matrix_loss import MatrixLoss, chunked_loss
 
 
 def scatter(text: Tensor, visual_positions: Tensor, features: Tensor) -> Tensor:
@@ -47,6 +48,7 @@ class InterleavedModel(nn.Module):
         self.projector = projector
         self.llm = llm
         self.modality = nn.ModuleDict(adapters)
+        self.matrix_loss: MatrixLoss = chunked_loss
         for name in ("mean", "std"):
             values = torch.tensor(getattr(vision.spec, name)).view(3, 1, 1)  # one a channel
             self.register_buffer(name, values, persistent=False)  # the spec says them; no checkpoint does
@@ -100,7 +102,7 @@ class InterleavedModel(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states after the language model's last norm, (B, T, D)."""
-        hidden: Tensor = self.llm(self.embed(batch), batch.position_ids, batch.document_ids)
+        hidden: Tensor = self.llm(self.embed(batch), batch.position_ids, batch.segments)
         return hidden
 
     def forward(self, batch: Batch) -> Tensor:
@@ -112,11 +114,12 @@ class InterleavedModel(nn.Module):
 
         The caller decides over what to average: over one batch, or over all ranks and micro-batches of a step.
         """
-        return next_token_loss(self.hidden(batch), batch.labels, self.llm.head)
+        llm = self.llm
+        return next_token_loss(self.hidden(batch), batch.targets, llm.head, llm.head_matrix(), self.matrix_loss)
 
     def document_losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Sums of token losses and numbers of supervised tokens by document, (B, documents + 1) each.
 
         Column 0 is the padding.
         """
-        return document_losses(self.hidden(batch), batch, self.llm.head)
+        return document_losses(self.hidden(batch), batch.targets, self.llm.head)

@@ -1,64 +1,93 @@
-"""The loss head: hidden states -> a sum of token losses, without ever holding all the logits."""
+"""The loss head: hidden states -> a sum of token losses, without ever holding the logits of all tokens.
 
-from collections.abc import Callable
+Shapes: n supervised tokens, D the width of the hidden states.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..core.types import IGNORE, Batch
+from ..core.types import Targets
+from .matrix_loss import MatrixLoss, chunked_loss
 
 Head = Callable[[Tensor], Tensor]
 """(n, D) hidden states -> (n, vocabulary) logits."""
-MAX_LOGITS = 2**26
-"""How many logits one chunk may have: 256 MiB in float32."""
+RECOMPUTED = 512
+"""Tokens of a chunk whose logits are computed again in the backward pass: about 1 GiB with 150,000 entries."""
 
 
-def next_token_loss(hidden: Tensor, labels: Tensor, head: Head, max_logits: int = MAX_LOGITS) -> tuple[Tensor, Tensor]:
-    """Hidden states (B, T, D) and labels (B, T) -> the sum of the losses and the number of supervised tokens."""
-    losses, supervised = token_losses(hidden, labels, head, max_logits)
-    return losses.sum(), supervised.sum()
+def next_token_loss(
+    hidden: Tensor,
+    targets: Targets,
+    head: Head,
+    matrix: nn.Module | None = None,
+    matrix_loss: MatrixLoss = chunked_loss,
+) -> tuple[Tensor, Tensor]:
+    """The sum of the losses and the number of supervised tokens, two scalars.
 
-
-def token_losses(hidden: Tensor, labels: Tensor, head: Head, max_logits: int = MAX_LOGITS) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of every supervised token.
-
-    hidden: (B, T, D). labels: (B, T), ``IGNORE`` where nothing is learned; a position predicts the label of the next
-    one. max_logits: above so many logits the head works in chunks, whose logits are computed again in the backward
-    pass. Returns the losses (n,) and which of labels[:, 1:] they are of, (B, T - 1) bool.
+    hidden: (B, T, D). matrix: where the head is a matrix and nothing else, the module that holds it as ``weight``;
+    ``matrix_loss`` works on it then. Every other head goes through ``token_losses``.
     """
-    targets = labels[:, 1:]  # (B, T - 1)
-    supervised = targets != IGNORE  # (B, T - 1) bool
-    # supervised positions are gathered first: in most batches they are a third of all
-    hidden = hidden[:, :-1][supervised]  # (n, D)
-    targets = targets[supervised]  # (n,)
-    vocabulary = head(hidden[:1].detach()).shape[-1] if len(hidden) else 1
-    size = max(1, max_logits // vocabulary)
-    if len(hidden) <= size:
-        return _cross_entropy(hidden, targets, head), supervised
-    chunks = zip(hidden.split(size), targets.split(size), strict=True)
-    losses = [checkpoint(_cross_entropy, h, t, head, use_reentrant=False) for h, t in chunks]
-    return torch.cat(losses), supervised
+    count = torch.full((), len(targets.ids), device=hidden.device)
+    if matrix is None:
+        return token_losses(hidden, targets, head).sum(), count
+    states = _supervised(hidden, targets)  # (n, D)
+    # the module is called, so that its hooks run: of a sharded one they gather the weight, and reduce its gradient
+    with _forward_is(matrix, lambda states, ids: matrix_loss(states, matrix.get_parameter("weight"), ids)):
+        loss: Tensor = matrix(states, targets.ids)
+    return loss, count
 
 
-def document_losses(hidden: Tensor, batch: Batch, head: Head) -> tuple[Tensor, Tensor]:
-    """Sums of token losses and numbers of supervised tokens of each document, (B, documents + 1) each.
+def token_losses(hidden: Tensor, targets: Targets, head: Head, chunk: int = RECOMPUTED) -> Tensor:
+    """Cross-entropy of every supervised token, (n,), each with a gradient of its own weight.
+
+    hidden: (B, T, D). chunk: above so many tokens the head works in chunks, whose logits are computed again in the
+    backward pass.
+    """
+    states = _supervised(hidden, targets)  # (n, D)
+    if len(states) <= chunk:
+        return _cross_entropy(states, targets.ids, head)
+    chunks = zip(states.split(chunk), targets.ids.split(chunk), strict=True)
+    # no random numbers are drawn in a head, so their state need not be kept
+    losses = [checkpoint(_cross_entropy, h, t, head, use_reentrant=False, preserve_rng_state=False) for h, t in chunks]
+    return torch.cat(losses)
+
+
+def document_losses(hidden: Tensor, targets: Targets, head: Head) -> tuple[Tensor, Tensor]:
+    """Sums of token losses and numbers of supervised tokens of each document, (B, targets.columns) each.
 
     hidden: (B, T, D). Column 0 is the padding; the others are the documents of a row in their order.
     """
-    losses, supervised = token_losses(hidden, batch.labels, head)  # (n,), (B, T - 1)
-    rows = len(batch.input_ids)
-    columns = int(batch.document_ids.max()) + 1
-    # a number for each document of each row, so that one index_add sums all of them
-    row = torch.arange(rows, device=losses.device)[:, None]  # (B, 1)
-    document = row * columns + batch.document_ids[:, 1:]  # (B, T - 1)
+    losses = token_losses(hidden, targets, head)  # (n,)
+    rows, columns = len(hidden), targets.columns
     zeros = losses.new_zeros(rows * columns)
-    sums = zeros.index_add(0, document[supervised], losses)
-    counts = zeros.index_add(0, document[supervised], torch.ones_like(losses))
+    sums = zeros.index_add(0, targets.documents, losses)
+    counts = zeros.index_add(0, targets.documents, torch.ones_like(losses))
     return sums.view(rows, columns), counts.view(rows, columns)
 
 
-def _cross_entropy(hidden: Tensor, targets: Tensor, head: Head) -> Tensor:
+def _supervised(hidden: Tensor, targets: Targets) -> Tensor:
+    """(B, T, D) -> (n, D): in most batches a third of all positions or less."""
+    return hidden.flatten(0, 1).index_select(0, targets.positions)
+
+
+def _cross_entropy(states: Tensor, ids: Tensor, head: Head) -> Tensor:
     """(n, D), (n,) -> (n,), in float32 whatever the head computes in."""
-    return F.cross_entropy(head(hidden).float(), targets, reduction="none")
+    return F.cross_entropy(head(states).float(), ids, reduction="none")
+
+
+@contextmanager
+def _forward_is(module: nn.Module, forward: Callable[..., Tensor]) -> Iterator[None]:
+    """Inside this block a call of ``module`` runs ``forward`` between the module's hooks."""
+    own = module.__dict__.get("forward")  # an instance has one only where somebody else put it there
+    module.__dict__["forward"] = forward
+    try:
+        yield
+    finally:
+        del module.__dict__["forward"]
+        if own is not None:
+            module.__dict__["forward"] = own

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..core.types import IGNORE, Batch, BatchVisual, Example, VisionSpec, Visual
+from ..core.types import IGNORE, Batch, BatchVisual, Example, Segments, Targets, VisionSpec, Visual
 
 
 def collate(
@@ -38,11 +38,14 @@ def collate(
         labels=tokens.labels,
         position_ids=tokens.position_ids,
         document_ids=tokens.document_ids,
+        segments=Segments.of(tokens.lengths),
+        targets=Targets.of(tokens.labels, tokens.document_ids),
+        num_tokens=tokens.num_tokens,
         visual_positions=torch.cat(tokens.visual_positions),  # (n,)
         pixel_values=_pixel_values(visuals, vision),
         visuals=tuple(BatchVisual(v.kind, len(v.pixel_values), v.meta) for v in visuals),
         pairs=torch.tensor(tokens.pairs, dtype=torch.long).view(-1, 2),  # (P, 2), also for P = 0
-        reference=tuple(reference),
+        reference=torch.tensor(reference, dtype=torch.float32).view(-1, 2).view(torch.int32),  # (P, 2) bits
         cursor=cursor or {},
     )
 
@@ -59,10 +62,13 @@ class _TokenRows:
         self.document_ids = torch.zeros(shape, dtype=torch.long)  # 0 is padding
         self.visual_positions = [torch.zeros(0, dtype=torch.long)]  # torch.cat needs one where nothing is shown
         self.pairs: list[tuple[int, int]] = []  # row and document of each preferred reply
+        self.lengths: list[list[int]] = []  # of the documents of each row, and of its padding
+        self.num_tokens = 0  # without padding
 
     def fill(self, b: int, row: Sequence[Example]) -> None:
         """Write the examples of row ``b`` end to end from its beginning."""
         start, document = 0, 1  # of the next document
+        lengths: list[int] = []
         for example in row:
             span = slice(start, start + len(example.input_ids))
             self.input_ids[b, span] = example.input_ids
@@ -74,8 +80,13 @@ class _TokenRows:
             for n in example.documents or (len(example.input_ids),):
                 self.position_ids[b, start : start + n] = torch.arange(n)
                 self.document_ids[b, start : start + n] = document
+                lengths.append(n)
                 start += n
                 document += 1
+        self.num_tokens += start
+        if start < self.sequence_length:
+            lengths.append(self.sequence_length - start)  # padding
+        self.lengths.append(lengths)
 
     def mask_first_tokens(self) -> None:
         """Position p predicts the label of p + 1, and the last token of a document must not predict the first of the

@@ -10,10 +10,9 @@ from transformers import PreTrainedModel
 
 from ..core.errors import InputError
 from ..core.options import Config
-from ..core.types import NEWLINE, VisionSpec
+from ..core.types import NEWLINE, Segments, VisionSpec
 from ..interfaces.model_parts import LanguageModel, Projector, VisionEncoder
 from ..interfaces.registry import llms, modalities, projectors, vision_encoders
-from ..model.document_attention import segments
 from .flow_check import check_flow
 
 LONGEST_WINDOW = 256
@@ -85,7 +84,17 @@ def check_llm(node: Config, config: Config) -> None:
     assert chat.decode(chat.encode("Grüße, 世界", special=False)) == "Grüße, 世界"
     _check_portable(llm, lambda options: llms.build({**node, **options}))
     check_documents(llm)
+    _check_head_matrix(llm)
     check_flow({**config, "llm": node})
+
+
+def _check_head_matrix(llm: LanguageModel) -> None:
+    """Where the head is said to be a matrix alone, it makes the same logits."""
+    matrix = llm.head_matrix()
+    if matrix is not None:
+        hidden = torch.randn(3, llm.dim)  # (n, D)
+        logits = hidden @ matrix.get_parameter("weight").T
+        torch.testing.assert_close(llm.head(hidden), logits, rtol=1e-4, atol=1e-4)
 
 
 def check_documents(llm: LanguageModel) -> None:
@@ -99,10 +108,8 @@ def check_documents(llm: LanguageModel) -> None:
     length = window + 7 if window and window <= LONGEST_WINDOW else 7
     short, long = torch.randn(1, 5, llm.dim), torch.randn(1, length, llm.dim)  # (1, T, D) each
     positions = torch.tensor([[*range(5), *range(length)]])  # (1, T)
-    documents = torch.tensor([[1] * 5 + [2] * length])  # (1, T)
-    assert segments(documents).lengths == [[5, length]]
     with torch.no_grad():
-        packed = llm(torch.cat([short, long], 1), positions, documents)  # (1, T, D)
+        packed = llm(torch.cat([short, long], 1), positions, Segments.of([[5, length]]))  # (1, T, D)
         alone = torch.cat([_alone(llm, short), _alone(llm, long)], 1)
         torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-4)
         if isinstance(model, PreTrainedModel):
@@ -115,7 +122,7 @@ def check_documents(llm: LanguageModel) -> None:
 def _alone(llm: LanguageModel, embeds: Tensor) -> Tensor:
     """(1, T, D) -> hidden states (1, T, D) of one document without others."""
     length = embeds.shape[1]
-    hidden: Tensor = llm(embeds, torch.arange(length)[None], torch.ones(1, length, dtype=torch.long))
+    hidden: Tensor = llm(embeds, torch.arange(length)[None], Segments.of([[length]]))
     return hidden
 
 

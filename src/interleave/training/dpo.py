@@ -53,24 +53,31 @@ def preference_loss(model: InterleavedModel, batch: Batch, dpo: DPO) -> StepSums
     """
     sums, counts = model.document_losses(batch)  # (B, documents + 1) each; column 0 is padding
     rows, columns = batch.pairs[:, 0], batch.pairs[:, 1]  # (P,) each; columns of the chosen replies
-    reference = sums.new_tensor(batch.reference).view(-1, 2)  # (P, 2)
+    reference = batch.reference.view(torch.float32)  # (P, 2)
     # a token's loss is its negative log-probability, so that a document's sum is minus its reply's log-probability
     chosen, rejected = -sums[rows, columns], -sums[rows, columns + 1]  # (P,) each
     losses, margins = sigmoid_loss(chosen, rejected, reference, dpo.beta)
     if dpo.sft:
         losses = losses - dpo.sft * chosen / counts[rows, columns].clamp(min=1)
-    ordinary = counts > 0  # (B, documents + 1), what is no padding and no pair's
-    ordinary[rows, columns] = False
-    ordinary[rows, columns + 1] = False
-    ordinary[:, 0] = False
-    document_means = (sums / counts.clamp(min=1))[ordinary]  # (n,)
+    ordinary = _ordinary(counts, rows * counts.shape[1] + columns)  # (B, documents + 1)
+    document_means = torch.where(ordinary, sums / counts.clamp(min=1), 0)
     return StepSums(
         loss=losses.sum() + document_means.sum(),
-        count=losses.new_tensor(len(losses) + len(document_means)),
+        count=len(losses) + ordinary.sum(),
         margin=margins.sum().detach(),
         won=(margins > 0).sum().to(losses),
-        pairs=losses.new_tensor(len(losses)),
+        pairs=torch.full_like(losses.sum().detach(), len(losses)),
     )
+
+
+def _ordinary(counts: Tensor, chosen: Tensor) -> Tensor:
+    """(B, documents + 1) bool: which documents are supervised and no reply of a pair.
+
+    counts: (B, documents + 1) supervised tokens; the padding has none. chosen: (P,) numbers of the chosen replies in
+    the flattened counts; the rejected replies are those after them.
+    """
+    supervised = (counts > 0).flatten()
+    return supervised.index_fill(0, torch.cat([chosen, chosen + 1]), False).view_as(counts)
 
 
 @dataclass
