@@ -158,7 +158,7 @@ class Batch:
     document_ids: (B, T) long, 0 on padding, else the number of the document in its row, from 1.
     segments: the same documents as attention needs them.
     targets: what the loss needs of ``labels``.
-    num_tokens: how many tokens are no padding.
+    document_lengths: tokens of every document, row by row, without padding.
     visual_positions: (n,) long, indices into the flattened (B * T) tokens, row by row.
     pixel_values: (V, 3, S, S) uint8, the views of all visuals in the order of ``visual_positions``. At least one view,
         a blank one if need be: every rank must run the vision encoder, or FSDP's collectives would not meet.
@@ -178,13 +178,18 @@ class Batch:
     document_ids: Tensor  # (B, T)
     segments: Segments
     targets: Targets
-    num_tokens: int
+    document_lengths: tuple[int, ...]
     visual_positions: Tensor  # (n,)
     pixel_values: Tensor  # (V, 3, S, S)
     visuals: tuple[BatchVisual, ...]
     pairs: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.long))  # (P, 2)
     reference: Tensor = field(default_factory=lambda: torch.zeros(0, 2, dtype=torch.int32))  # (P, 2)
     cursor: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens are no padding."""
+        return sum(self.document_lengths)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch with all tensors on ``device``."""

@@ -40,7 +40,7 @@ def collate(
         document_ids=tokens.document_ids,
         segments=Segments.of(tokens.lengths),
         targets=Targets.of(tokens.labels, tokens.document_ids),
-        num_tokens=tokens.num_tokens,
+        document_lengths=tuple(tokens.document_lengths),
         visual_positions=torch.cat(tokens.visual_positions),  # (n,)
         pixel_values=_pixel_values(visuals, vision),
         visuals=tuple(BatchVisual(v.kind, len(v.pixel_values), v.meta) for v in visuals),
@@ -63,7 +63,7 @@ class _TokenRows:
         self.visual_positions = [torch.zeros(0, dtype=torch.long)]  # torch.cat needs one where nothing is shown
         self.pairs: list[tuple[int, int]] = []  # row and document of each preferred reply
         self.lengths: list[list[int]] = []  # of the documents of each row, and of its padding
-        self.num_tokens = 0  # without padding
+        self.document_lengths: list[int] = []  # of all rows, without padding
 
     def fill(self, b: int, row: Sequence[Example]) -> None:
         """Write the examples of row ``b`` end to end from its beginning."""
@@ -83,7 +83,7 @@ class _TokenRows:
                 lengths.append(n)
                 start += n
                 document += 1
-        self.num_tokens += start
+        self.document_lengths += lengths
         if start < self.sequence_length:
             lengths.append(self.sequence_length - start)  # padding
         self.lengths.append(lengths)
