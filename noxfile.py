@@ -120,8 +120,14 @@ def bench(session: nox.Session) -> None:
     install(session)
     python(session, "benchmarks/packing.py", *session.posargs)
     python(session, "benchmarks/data.py")
-    python(session, "benchmarks/importing.py")
     python(session, "benchmarks/evaluation.py")
+
+
+@nox.session
+def real_size(session: nox.Session) -> None:
+    """What the real size costs on two cores, in a quarter of an hour: nox -s real_size -- --only step,reply."""
+    install(session)
+    python(session, "-m", "benchmarks.real_size", *session.posargs)
 
 
 @nox.session

@@ -1,5 +1,6 @@
 """Sample -> Example: the only place where text becomes tokens and where the loss mask is decided."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -39,9 +40,7 @@ def render(
     """
     writer = _Writer(adapters, chat, labels)
     try:
-        writer.write_format(chat.begin)
-        if chat.system and (not sample.messages or sample.messages[0].role != "system"):
-            writer.write_message(Message("system", [chat.system]))
+        writer.begin(sample.messages)
         for message in sample.messages:
             writer.write_message(_single_visual_first(message) if labels == "published" else message)
     except BadSample as bad:
@@ -49,6 +48,51 @@ def render(
     if reply:
         writer.write_format(chat.open("assistant"))
     return writer.example(sample.name)
+
+
+class GrowingPrompt:
+    """The prompts of a conversation that goes on: each turn is rendered once.
+
+    What was written of earlier messages is kept and gone on from, down to the text that waits to be encoded, so that a
+    prompt is what ``render`` makes of the whole conversation.
+    """
+
+    def __init__(self, adapters: Mapping[str, ModalityAdapter], chat: ChatTokenizer) -> None:
+        """As for ``render``."""
+        self.adapters, self.chat = adapters, chat
+        self._kept = _Writer(adapters, chat, "assistant")
+        self._written: list[Message] = []  # what ``_kept`` has written; copies, which nobody changes
+
+    def render(self, messages: Sequence[Message]) -> Example:
+        """As ``render`` with ``reply``. All messages but the last are kept for the next call. Raises as ``render``.
+
+        Messages may be others than in the call before: then nothing is kept of it. Media are told apart by identity.
+        """
+        *before, last = messages
+        pairs = zip(self._written, before, strict=False)
+        if self._written and len(self._written) <= len(before) and all(_same(one, other) for one, other in pairs):
+            kept, num_kept = self._kept.copy(), len(self._written)
+        else:
+            kept, num_kept = _Writer(self.adapters, self.chat, "assistant"), 0
+            kept.begin(messages)
+        for message in before[num_kept:]:
+            kept.write_message(message)
+        self._kept, self._written = kept, [Message(m.role, tuple(m.content)) for m in before]
+        writer = kept.copy()  # the last message may come to be replaced by another
+        writer.write_message(last)
+        writer.write_format(self.chat.open("assistant"))
+        return writer.example("the conversation")
+
+
+def _same(one: Message, other: Message) -> bool:
+    """Whether two messages say the same. Media are the same where they show the same object."""
+    if one.role != other.role or len(one.content) != len(other.content):
+        return False
+    for a, b in zip(one.content, other.content, strict=True):
+        same_media = isinstance(a, Media) and isinstance(b, Media) and a.kind == b.kind and a.data is b.data
+        if not same_media and (isinstance(a, Media) or a != b):  # pictures are never compared by their pixels
+            return False
+    return True
 
 
 def _single_visual_first(message: Message) -> Message:
@@ -82,6 +126,19 @@ class _Writer:
         self.answers: list[int] = []  # where in ``ids`` the assistant's messages begin
         self.pending_text = ""  # waits to be encoded
         self.pending_learn = False
+
+    def begin(self, messages: Sequence[Message]) -> None:
+        """Write what stands before the first of ``messages``: the format's beginning and its own system turn."""
+        self.write_format(self.chat.begin)
+        if self.chat.system and (not messages or messages[0].role != "system"):
+            self.write_message(Message("system", [self.chat.system]))
+
+    def copy(self) -> "_Writer":
+        """A writer that goes on from the same state by itself."""
+        copied = copy.copy(self)
+        for name in ("ids", "labels", "visual_positions", "visuals", "spans", "answers"):
+            setattr(copied, name, list(getattr(self, name)))
+        return copied
 
     def write_message(self, message: Message) -> None:
         """Write a whole turn: header, text and media, and what closes it."""
