@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interfaces": {"core", "media"},
     "processing": {"core", "interfaces"},
     "model": {"core", "interfaces"},
-    "costs": {"core", "interfaces", "model"},
+    "costs": {"core", "interfaces", "processing", "model"},
     "checkpoints": {"core", "interfaces", "model"},
     "data": {"core", "interfaces", "processing", "model"},
     "inference": {"core", "media", "interfaces", "processing", "model", "checkpoints"},
