@@ -1,6 +1,7 @@
 """Models of Transformers, by path or by shape: the only place that reads their files."""
 
 import difflib
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,13 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
-from interleave import InputError
+from interleave import InputError, weights_follow
+
+from .deferred_files import NotTensorByTensor, deferred_model
+
+logger = logging.getLogger(__name__)
 
 Options = dict[str, Any]
 """Options of a config class of Transformers, as YAML holds them."""
@@ -35,6 +40,8 @@ def build(
     part: str, classes: ModelClasses, path: str | None, config: Options | None, unused: tuple[str, ...] = ()
 ) -> PreTrainedModel:
     """A model in float32: from the files at ``path``, or with random weights in the shape ``config``.
+
+    Where ``weights_follow`` the files are only listed: the parameters are deferred.
 
     part: what errors call it, the group first, such as ``llm 'qwen2'``.
     classes: the model types that this part takes.
@@ -123,33 +130,47 @@ def _option_names(cls: type[PreTrainedModel]) -> set[str]:
 def _load(
     part: str, cls: type[PreTrainedModel], path: str, options: Options, unused: tuple[str, ...]
 ) -> PreTrainedModel:
-    """The model in the files. Raises InputError where they cannot be read, or lack a tensor that is needed."""
+    """The model in the files, which are read later where ``weights_follow``. Raises InputError where they cannot be
+    read, or lack a tensor that is needed."""
     try:
         config = _config_class(cls).from_pretrained(path, **options)
         with _quiet():
-            # Transformers annotates the model alone, though with output_loading_info a report comes with it
-            loaded: Any = cls.from_pretrained(
-                path, config=config, dtype=torch.float32, output_loading_info=True, key_mapping=TEXT_PART_NAMES
-            )
+            model, missing = _deferred_or_read(part, cls, path, config)
     except UNREADABLE as error:
         raise InputError(f"{part}: {path} cannot be loaded: {_one_line(error)}") from None
-    model, report = loaded
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith(unused))
-    if missing:  # Transformers would go on with random weights and warn
-        raise InputError(f"{part}: {path} lacks {missing[0]} and {len(missing) - 1} more tensors of the model")
-    assert isinstance(model, PreTrainedModel)
+    needed = [name for name in missing if not name.startswith(unused)]
+    if needed:  # Transformers would go on with random weights and warn
+        raise InputError(f"{part}: {path} lacks {needed[0]} and {len(needed) - 1} more tensors of the model")
     return model
+
+
+def _deferred_or_read(
+    part: str, cls: type[PreTrainedModel], path: str, config: PretrainedConfig
+) -> tuple[PreTrainedModel, list[str]]:
+    """The model, and the sorted names of the tensors that the files lack."""
+    if weights_follow():
+        try:
+            return deferred_model(cls, path, config, TEXT_PART_NAMES)
+        except NotTensorByTensor:
+            logger.warning("%s: %s holds other tensors than the model: each process reads it as a whole", part, path)
+    # Transformers annotates the model alone, though with output_loading_info a report comes with it
+    loaded: Any = cls.from_pretrained(
+        path, config=config, dtype=torch.float32, output_loading_info=True, key_mapping=TEXT_PART_NAMES
+    )
+    model, report = loaded
+    assert isinstance(model, PreTrainedModel)
+    return model, sorted(report["missing_keys"])
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without Transformers' table of what is missing or surplus: the first is checked here, the second is no fault."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        transformers_logging.set_verbosity(before)
 
 
 def _one_line(error: Exception) -> str:

@@ -77,10 +77,12 @@ class Auto(CausalLM):
 
     def _compare(self, embeds: Tensor, expected: Tensor) -> None:
         """embeds (1, T, D) of both documents, expected (1, T, vocabulary). Raises InputError."""
-        positions = torch.cat([torch.arange(length) for length in LENGTHS])[None]  # (1, T)
+        positions = torch.cat([torch.arange(length) for length in LENGTHS])[None].to(embeds.device)  # (1, T)
+        segments = Segments.of([LENGTHS])
+        segments = segments._replace(offsets=segments.offsets.to(embeds.device))
         self.eval()
         with torch.no_grad():
-            found = self.head(self(embeds, positions, Segments.of([LENGTHS])))  # (1, T, vocabulary)
+            found = self.head(self(embeds, positions, segments))  # (1, T, vocabulary)
         self.train()
         # compared as far as the model's own logits go; some models cut them to a part of the vocabulary
         error = float((found[..., : expected.shape[-1]] - expected).abs().max())
@@ -97,7 +99,8 @@ def _logits_alone(model: PreTrainedModel) -> tuple[Tensor, Tensor]:
     """Embeddings (1, T, D) of two documents, and the model's own logits (1, T, vocabulary) of each alone."""
     table = model.get_input_embeddings()
     assert isinstance(table, torch.nn.Embedding)
-    ids = torch.arange(sum(LENGTHS)) % table.num_embeddings  # (T,) any tokens will do
+    device = table.weight.device
+    ids = torch.arange(sum(LENGTHS), device=device) % table.num_embeddings  # (T,) any tokens will do
     model.eval()
     with torch.no_grad():
         embeds = table(ids[None])  # (1, T, D)

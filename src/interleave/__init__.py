@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
         tasks,
         vision_encoders,
     )
+    from .interfaces.stored_weights import DeferredParameter, StoredTensor, deferred, empty_parameters
     from .interfaces.task import Scored, Task
     from .media.images import list_frames, load_image, uniform
     from .media.videos import load_frames
@@ -69,6 +70,7 @@ _NAMES_IN = {
         "tasks",
         "vision_encoders",
     ],
+    "interfaces.stored_weights": ["DeferredParameter", "StoredTensor", "deferred", "empty_parameters"],
     "interfaces.task": ["Scored", "Task"],
     "media.images": ["list_frames", "load_image", "uniform"],
     "media.videos": ["load_frames"],
@@ -89,6 +91,7 @@ __all__ = [
     "Batch",
     "ChatTokenizer",
     "Dataset",
+    "DeferredParameter",
     "Example",
     "InputError",
     "Judge",
@@ -105,11 +108,14 @@ __all__ = [
     "Sample",
     "Scored",
     "Segments",
+    "StoredTensor",
     "Task",
     "VisionEncoder",
     "VisionSpec",
     "Visual",
     "datasets",
+    "deferred",
+    "empty_parameters",
     "hint",
     "judges",
     "list_frames",

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from interleave import InputError, LanguageModel, Segments, register_attention
 
+from ...base.deferred_files import grow_vocabulary
 from ...base.hf_models import ModelClasses, Options, build, shape_of
 from .chat_formats import FORMATS, PLAIN, HFChatTokenizer, byte_tokenizer, read_tokenizer
 from .chat_template import TEMPLATE, choose_format
@@ -27,7 +28,7 @@ class CausalLM(LanguageModel):
         table = model.get_input_embeddings()
         assert isinstance(table, nn.Embedding)
         if chat.newline_id > table.num_embeddings:
-            model.resize_token_embeddings(chat.newline_id, mean_resizing=False)
+            grow_vocabulary(model, chat.newline_id)
         # a model that takes no other attention function keeps its own, and masks documents by positions that restart
         self.makes_masks = not (model._supports_attention_backend and model._supports_flash_attn)
         self.own_attention: str = model.config._attn_implementation

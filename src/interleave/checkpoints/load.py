@@ -12,8 +12,10 @@ from transformers.initialization import no_init_weights
 
 from ..core.errors import InputError
 from ..interfaces.model_parts import later_weights
+from ..interfaces.stored_weights import StoredTensor, deferred_places
 from ..model.interleaved_model import InterleavedModel
 from .layout import Checkpoint
+from .tensor_files import StoredTensors
 
 logger = logging.getLogger(__name__)
 
@@ -38,41 +40,58 @@ def fill(model: InterleavedModel, checkpoint: Checkpoint, dtype: torch.dtype | N
     """Put the checkpoint's weights into ``model``, which was built in ``unfilled``; tied weights stay tied.
 
     dtype: of the weights in the model; None keeps that of the stored language model.
-    Returns the tensors that the model does not use, native name -> name in the files. Raises InputError that names
-    file, tensor and expectation, where a tensor is missing, has another shape or has no place in the model.
+    Returns the tensors that the model does not use, native name -> name in the files. Raises as ``find_places``.
     """
-    unused = find_unused(model, checkpoint)  # also ties the weights, which all that follows relies on
     dtype = dtype or _stored_dtype(checkpoint)
-    initialised = _initialise_missing_adapters(model, checkpoint, dtype)
-    expected = model.state_dict()  # with both names of a tied weight
-    owners = tied_names(model)
-    _check_shapes(expected, unused, checkpoint)
-    _check_complete([name for name in expected if not name.startswith(initialised)], owners, checkpoint)
-
-    # no weight is read before all checks are done, so that a wrong config fails at once
-    native_names = {name: native for native, name in checkpoint.names.items() if native not in unused}
-    state: dict[str, Tensor] = {}
-    for name, tensor in checkpoint.tensors.read(list(native_names)):
-        state[native_names[name]] = tensor.to(dtype)  # no copy where the type is the same
-    if NEWLINE_TENSOR in expected and NEWLINE_TENSOR not in state:
-        state[NEWLINE_TENSOR] = torch.zeros(expected[NEWLINE_TENSOR].shape, dtype=dtype)  # (D,)
-    # assign=True takes the mapped tensors as they are, without a copy, and so unties what was tied
-    model.load_state_dict(state, strict=False, assign=True)
-    # each second name becomes the owner's parameter again
-    for name, owner in owners.items():
-        module_name, _, parameter_name = name.rpartition(".")
-        setattr(model.get_submodule(module_name), parameter_name, model.get_parameter(owner))
+    places, unused = find_places(model, checkpoint, dtype)
+    stored, owners = StoredTensors(), tied_names(model)
+    for name, place in places.items():
+        put(model, name, stored.read(place).to(dtype))  # mapped, and no copy where the type is the same
+    tie(model, owners)
     model.mean = model.mean.to(dtype)  # the type to which pixels are converted
-    _tell_filled(model)
+    model.filled()
     return unused
 
 
-def _tell_filled(model: nn.Module) -> None:
-    """Call ``filled()`` of the parts that try themselves once their weights are in place."""
-    for part in model.children():
-        filled = getattr(part, "filled", None)
-        if filled is not None:
-            filled()
+def find_places(
+    model: InterleavedModel, checkpoint: Checkpoint, dtype: torch.dtype
+) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Where each weight of ``model`` lies in files, by native name, and what the model does not use of the checkpoint,
+    native name -> name in the files. No weight is read, so that a wrong config fails at once.
+
+    dtype: of the weights that no file holds, which are given their initial values here.
+    Raises InputError that names file, tensor and expectation, where a tensor is missing, has another shape or has no
+    place in the model.
+    """
+    unused = find_unused(model, checkpoint)  # also ties the weights, which all that follows relies on
+    initialised = _initialise_missing_adapters(model, checkpoint, dtype)
+    expected = model.state_dict()  # with both names of a tied weight
+    _check_shapes(expected, unused, checkpoint)
+    _check_complete([name for name in expected if not name.startswith(initialised)], tied_names(model), checkpoint)
+    places = deferred_places(model)  # of parts that are read from a path of their own
+    for native, name in checkpoint.names.items():
+        if native not in unused:
+            places[native] = StoredTensor(checkpoint.tensors.file_of[name], name)
+    if NEWLINE_TENSOR in expected and NEWLINE_TENSOR not in places:
+        put(model, NEWLINE_TENSOR, torch.zeros(expected[NEWLINE_TENSOR].shape, dtype=dtype))  # (D,)
+    return places, unused
+
+
+def put(model: nn.Module, name: str, tensor: Tensor) -> None:
+    """Let ``tensor`` be the parameter or the buffer of that name, without a copy. What was tied to it must be tied
+    again."""
+    module_name, _, own_name = name.rpartition(".")
+    module = model.get_submodule(module_name)
+    before = getattr(module, own_name)
+    is_parameter = isinstance(before, nn.Parameter)
+    setattr(module, own_name, nn.Parameter(tensor, before.requires_grad) if is_parameter else tensor)
+
+
+def tie(model: nn.Module, owners: Mapping[str, str]) -> None:
+    """Let each second name of a weight be its owner's parameter again. owners: of ``tied_names``."""
+    for name, owner in owners.items():
+        module_name, _, own_name = name.rpartition(".")
+        setattr(model.get_submodule(module_name), own_name, model.get_parameter(owner))
 
 
 def _initialise_missing_adapters(model: nn.Module, checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[str, ...]:
@@ -83,8 +102,10 @@ def _initialise_missing_adapters(model: nn.Module, checkpoint: Checkpoint, dtype
     """
     missing = [adapter for adapter in _weighted_adapters(model) if not _holds(checkpoint, adapter)]
     for adapter in missing:
-        module = model.get_submodule(adapter).to(dtype)  # its memory was reserved and never written
-        reset_parameters(module)
+        module = model.get_submodule(adapter)
+        for name, parameter in list(module.named_parameters()):
+            put(module, name, torch.empty_like(parameter, dtype=dtype, device="cpu"))
+        reset_parameters(module.to(dtype))  # buffers, too
         logger.warning("%s holds no weights of %s: they begin anew", checkpoint.folder, adapter)
     return tuple(f"{adapter}." for adapter in missing)
 

@@ -10,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from ..core.errors import InputError, hint
 from ..core.options import Config
-from .layout import Checkpoint, Layout
+from .layout import Checkpoint, Layout, Parts
 from .llava_hf import Llava
 from .llava_onevision_hf import LlavaOnevision
 from .llava_original import Original
@@ -36,10 +36,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     path: a folder, or the name of a repository on the hub, which is downloaded where it is not yet. Raises InputError
     for a folder in no known layout, and for what is wrong with its config, its files or the names of its tensors.
     """
-    folder = _local_folder(path)
-    config = _read_config(folder)
-    layout = _layout_of(folder, config)
-    parts = layout.parts(folder, config)
+    layout, folder, parts = _described(path)
     tensors = Tensors(folder)
     names: dict[str, str] = {}
     for name, file in tensors.file_of.items():
@@ -50,6 +47,19 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             raise InputError(f"{file} holds {name}, which is no tensor of the {layout.name} layout")
         names[native] = name
     return Checkpoint(layout, folder, parts, tensors, names)
+
+
+def read_parts(path: str | Path) -> Parts:
+    """The config nodes of the model at ``path``, whose weight files need not be there. Raises as ``open_checkpoint``."""
+    _, _, parts = _described(path)
+    return parts
+
+
+def _described(path: str | Path) -> tuple[Layout, Path, Parts]:
+    folder = _local_folder(path)
+    config = _read_config(folder)
+    layout = _layout_of(folder, config)
+    return layout, folder, layout.parts(folder, config)
 
 
 def _layout_of(folder: Path, config: Config) -> Layout:

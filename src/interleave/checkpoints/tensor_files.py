@@ -8,13 +8,14 @@ import pickle
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..core.errors import InputError
+from ..interfaces.stored_weights import StoredTensor
 
 INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "mm_projector.bin")
@@ -140,6 +141,43 @@ def _read_tensors(file: Path, names: Sequence[str]) -> Iterator[tuple[str, Tenso
     with safe_open(file, framework="pt") as opened:
         for name in names:
             yield name, opened.get_tensor(name)
+
+
+class StoredTensors:
+    """Reads single tensors, or regions of them, from any number of files, which it opens once each."""
+
+    def __init__(self) -> None:
+        self._opened: dict[Path, Any] = {}  # safetensors' handles, which no type describes, or mapped tensors by name
+
+    def read(self, place: StoredTensor, region: tuple[slice, ...] = ()) -> Tensor:
+        """The part of a tensor that ``region`` cuts out of it, and no more of the file; all of it for ``()``."""
+        if place.new_rows is None:
+            return self._stored(place, region)
+        rows = self._num_rows(place)  # in the file
+        every = slice(0, rows + len(place.new_rows))
+        wanted, *columns = region or (every,)
+        stored = self._stored(place, (slice(min(wanted.start, rows), min(wanted.stop, rows)), *columns))
+        new = place.new_rows[max(wanted.start - rows, 0) : max(wanted.stop - rows, 0)]
+        return torch.cat([stored, new[(slice(None), *columns)].to(stored)])
+
+    def _stored(self, place: StoredTensor, region: tuple[slice, ...]) -> Tensor:
+        opened = self._open(place.file)
+        if isinstance(opened, dict):
+            mapped: Tensor = opened[place.name]
+            return mapped[region] if region else mapped
+        tensor: Tensor = opened.get_slice(place.name)[region] if region else opened.get_tensor(place.name)
+        return tensor
+
+    def _num_rows(self, place: StoredTensor) -> int:
+        opened = self._open(place.file)
+        shape = opened[place.name].shape if isinstance(opened, dict) else opened.get_slice(place.name).get_shape()
+        return int(shape[0])
+
+    def _open(self, file: Path) -> Any:
+        if file not in self._opened:
+            is_pickled = file.suffix != ".safetensors"
+            self._opened[file] = _unpickle(file) if is_pickled else safe_open(file, framework="pt")
+        return self._opened[file]
 
 
 def _unpickle(file: Path) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ def of_folder(path: str | Path, overrides: Sequence[str] = ()) -> str:
     overrides: changes of the parts' options, as ``load`` takes them.
     """
     checkpoint = open_checkpoint(path)
-    parts = json.dumps(override(checkpoint, overrides), sort_keys=True, default=str)
+    parts = json.dumps(override(checkpoint.parts, overrides), sort_keys=True, default=str)
     # the folder's own path may stand in the options of its parts
     digest = hashlib.sha256(parts.replace(str(checkpoint.folder), "").encode())
     for file in sorted(set(checkpoint.tensors.file_of.values())):

@@ -8,7 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from ..checkpoints import Checkpoint, fill, open_checkpoint, save_weights, unfilled, write_config
+from ..checkpoints import Checkpoint, Parts, fill, open_checkpoint, save_weights, unfilled, write_config
 from ..core.errors import InputError
 from ..core.files import new_folder
 from ..core.options import Config
@@ -111,7 +111,7 @@ def load(path: str | Path, overrides: Sequence[str] = (), dtype: torch.dtype | N
 
 def read_model(checkpoint: Checkpoint, overrides: Sequence[str] = (), dtype: torch.dtype | None = None) -> LM:
     """The model of an opened checkpoint, on the CPU and in evaluation mode; arguments and errors as in ``load``."""
-    checkpoint = replace(checkpoint, parts=override(checkpoint, overrides))
+    checkpoint = replace(checkpoint, parts=override(checkpoint.parts, overrides))
     load_plugins(checkpoint.parts.get("plugins", ()))  # those that the run was trained with
     with unfilled():  # no initial weights are drawn: ``fill`` puts those of the file in their place
         assembly = assemble(checkpoint.parts)
@@ -122,14 +122,13 @@ def read_model(checkpoint: Checkpoint, overrides: Sequence[str] = (), dtype: tor
     return LM(assembly, checkpoint.parts, unused_weights)
 
 
-def override(checkpoint: Checkpoint, overrides: Sequence[str]) -> dict[str, object]:
-    """The checkpoint's config nodes with ``part.option=value`` changes. Raises InputError for an unknown part."""
-    changed = OmegaConf.merge(OmegaConf.create(checkpoint.parts), OmegaConf.from_dotlist(list(overrides)))
+def override(parts: Parts, overrides: Sequence[str]) -> Parts:
+    """A model's config nodes with ``part.option=value`` changes. Raises InputError for an unknown part."""
+    changed = OmegaConf.merge(OmegaConf.create(parts), OmegaConf.from_dotlist(list(overrides)))
     container = OmegaConf.to_container(changed, resolve=True)
     assert isinstance(container, dict)
     # an option's name is checked by the part itself, when it is built
-    unknown = sorted(str(key) for key in container.keys() - checkpoint.parts.keys())
+    unknown = sorted(str(key) for key in container.keys() - parts.keys())
     if unknown:
-        known = ", ".join(sorted(checkpoint.parts))
-        raise InputError(f"{checkpoint.folder} has no part {unknown[0]!r}; it has {known}")
+        raise InputError(f"the model has no part {unknown[0]!r}; it has {', '.join(sorted(parts))}")
     return {str(key): node for key, node in container.items()}

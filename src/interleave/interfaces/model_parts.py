@@ -26,10 +26,11 @@ _WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
 
 
 def weights_follow() -> bool:
-    """Whether the part that is being built gets its weights later, from a checkpoint; until then they mean nothing.
+    """Whether the part that is being built gets its weights later, from files; until then they mean nothing.
 
-    A part that runs itself once to check its own weights does not do so in its constructor then, but in a method
-    ``filled()``, which is called when the weights are in place.
+    A part that has files of its own gives each parameter the place in them (``stored_weights.deferred``). One that runs itself
+    once to check its own weights does not do so in its constructor then, but in a method ``filled()``, which is called
+    when the weights are in place.
     """
     return _WEIGHTS_FOLLOW.get()
 

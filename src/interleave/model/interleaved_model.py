@@ -59,6 +59,14 @@ class InterleavedModel(nn.Module):
         projected: Tensor = self.projector(self.vision_encoder(normal))
         return projected
 
+    def filled(self) -> None:
+        """Tell the parts that try themselves that their weights are in place. Raises InputError where one does not
+        pass. Of a sharded model a collective that each rank must call."""
+        for part in self.children():
+            tell = getattr(part, "filled", None)
+            if tell is not None:
+                tell()
+
     def adapter(self, kind: str) -> ModalityAdapter:
         """The modality of that name."""
         adapter = self.modality[kind]

@@ -1,7 +1,7 @@
 """The model in Lightning's shape: steps, what is logged, and what becomes of a step that is not finite."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from lightning import LightningModule
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 MAX_SKIPPED_IN_A_ROW = 10
 """Steps in a row without a finite loss and gradient that end a run."""
 
+HALF_PRECISIONS = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
+"""Lightning's words for weights that are no float32 -> their type."""
+
 
 class LitInterleaved(LightningModule):
     """Trains an ``InterleavedModel`` as a stage says.
@@ -31,10 +34,19 @@ class LitInterleaved(LightningModule):
     (tokens, or pairs in DPO) of all ranks and micro-batches together: each unit weighs the same wherever it lies.
     """
 
-    def __init__(self, model: InterleavedModel, stage: Stage, checkpoint_activations: Sequence[str] = ()) -> None:
-        """checkpoint_activations: the towers that compute their activations again in the backward pass."""
+    def __init__(
+        self,
+        model: InterleavedModel,
+        stage: Stage,
+        checkpoint_activations: Sequence[str] = (),
+        start: Callable[["LitInterleaved"], None] | None = None,
+    ) -> None:
+        """checkpoint_activations: the towers that compute their activations again in the backward pass.
+        start: called once, when the model is sharded: gives weights to what has none yet.
+        """
         super().__init__()
         self.model, self.stage, self.checkpoint_activations = model, stage, checkpoint_activations
+        self._start = start
         if stage.lora:
             inject(model.llm, stage.lora)
         freeze(model, stage)  # after ``inject``, since adapters are what learns then
@@ -45,16 +57,21 @@ class LitInterleaved(LightningModule):
         self._skipped_in_a_row = 0
 
     def configure_model(self) -> None:
-        """Checkpoint and shard the model, in this order, once the devices are known."""
+        """Checkpoint and shard the model, and give it its weights, in this order, once the devices are known."""
         if self._configured:  # Lightning calls it once for fit and again for validation
             return
         self._configured = True
         if self.checkpoint_activations:
             parallelize.checkpoint_activations(self.model, self.checkpoint_activations)
+        half_precision = HALF_PRECISIONS.get(str(self.trainer.precision))
+        if half_precision:  # Lightning would convert what it finds, once it is there in float32
+            self.model.to(half_precision)
         if self.device_mesh is not None:
             half = "bf16" in str(self.trainer.precision)  # bf16-true or bf16-mixed
             mesh = self.device_mesh["data_parallel"]
             parallelize.shard(self.model, mesh, torch.bfloat16 if half else torch.float32)
+        if self._start:
+            self._start(self)
 
     def objective(self, batch: Batch) -> StepSums:
         """The loss of the stage over a batch: of preferences or of next tokens."""

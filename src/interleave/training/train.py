@@ -56,11 +56,13 @@ def train(config: Config) -> Path:
     run, started = Path(config["run"]), time.time()
     resume, composed = resume_from(config), config  # ``config`` comes to describe the model, ``composed`` stays
     seed_everything(config["seed"], workers=True, verbose=False)  # before initial weights are drawn
-    assembly, config = initial_model(config)
+    stage = build_stage(config)
+    needs_weights = stage.dpo is not None or quantizes(stage)  # of the model that training began with
+    assembly, config, start = initial_model(config, reads=needs_weights or not resume)
     tasks = build_tasks(config)
-    data, dpo = build_data(config, assembly), build_stage(config).dpo
+    data = build_data(config, assembly)
     config = {**config, "single_picture": config["single_picture"] or data.train.source.single_picture() or None}
-    if dpo:  # before adapters change the names of the weights, by whose hash references are kept
+    if stage.dpo:  # before adapters change the names of the weights, by whose hash references are kept
         set_references(data, assembly, dpo)
     module = build_module(config, assembly.model)
     period = check_option("evaluate", config["evaluate"], Period)
@@ -86,19 +88,6 @@ def train(config: Config) -> Path:
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f"model:  {run}\nchat:   {chat_line(run, tasks)}", soft_wrap=True, markup=False, highlight=False)
     return run
-
-
-def initial_model(config: Config) -> tuple[Assembly, Config]:
-    """The model that training begins with, and the config that describes it.
-
-    Its parts are as composed, at their initial weights, or those of the checkpoint ``init``, with its weights in
-    float32. Raises InputError.
-    """
-    if not config["init"]:
-        return assemble(config), config
-    lm = read_model(open_checkpoint(config["init"]), config["overrides"], dtype=torch.float32)
-    nodes = {group: lm.config[group] for group in ("vision_encoder", "projector", "llm", "modality")}
-    return Assembly(lm.model.train(), lm.adapters, lm.vision), {**config, **nodes}
 
 
 def set_references(data: InterleavedData, assembly: Assembly, dpo: DPO) -> None:

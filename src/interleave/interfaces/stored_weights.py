@@ -1,0 +1,66 @@
+"""Parameters whose numbers lie in files, and are read once the model is built, frozen and sharded."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class StoredTensor(NamedTuple):
+    """Where a tensor lies.
+
+    file: a safetensors file, or a pickled one.
+    name: the tensor's in that file.
+    new_rows: (n, ...) rows that follow those of the file, such as tokens that its vocabulary lacks; None for none.
+    """
+
+    file: Path
+    name: str
+    new_rows: Tensor | None = None
+
+
+class DeferredParameter(nn.Parameter):
+    """A parameter on the meta device that knows where its numbers lie, wherever its module is moved to."""
+
+    stored: StoredTensor
+
+
+def deferred(parameter: nn.Parameter, stored: StoredTensor) -> DeferredParameter:
+    """A parameter of the same shape and type, without memory, for numbers that are read later."""
+    made = DeferredParameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+    made.stored = stored
+    return made
+
+
+def deferred_places(model: nn.Module) -> dict[str, StoredTensor]:
+    """Where the numbers of the model's deferred parameters lie, by the parameters' names."""
+    places: dict[str, StoredTensor] = {}
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, DeferredParameter):
+            places[name] = parameter.stored
+    return places
+
+
+@contextmanager
+def empty_parameters() -> Iterator[None]:
+    """Modules built inside have their parameters on the meta device, without memory, and their buffers as usual.
+
+    Buffers, such as the frequencies of rotary positions, are computed when a module is built and lie in no file, which
+    is why ``torch.device("meta")`` does not do.
+    """
+    register = nn.Module.register_parameter
+
+    def register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        # one on the meta device is registered as it is, else weights that are tied would come apart
+        if parameter is not None and not parameter.is_meta:
+            parameter = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+        register(module, name, parameter)
+
+    nn.Module.register_parameter = register_empty  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]

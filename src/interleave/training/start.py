@@ -1,0 +1,56 @@
+"""How a run gets the weights that it begins with: the model is built without them, and filled where it trains."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from ..checkpoints import find_places, open_checkpoint, read_parts, unfilled
+from ..core.options import Config
+from ..inference.lm import override
+from ..interfaces.model_parts import later_weights
+from ..interfaces.registry import load_plugins
+from ..interfaces.stored_weights import StoredTensor, deferred_places, empty_parameters
+from ..model.assembly import Assembly, assemble
+from .lightning_module import LitInterleaved
+from .parallelize_fill import fill_shards
+
+
+
+@dataclass(frozen=True)
+class Start:
+    """The weights of a run's first step, for a model whose parameters that lie in files are on the meta device.
+
+    places: where they lie, by native name; None where a checkpoint of the run takes their place: then nothing is read.
+    """
+
+    places: Mapping[str, StoredTensor] | None
+
+    def __call__(self, module: LitInterleaved) -> None:
+        """Fill the model on the device on which it trains. A collective, which each rank must call. Raises InputError
+        of a part that finds its weights unfit."""
+        fill_shards(module.model, self.places, module.trainer.strategy.root_device)
+        if self.places is not None:
+            module.model.filled()
+
+
+def initial_model(config: Config, reads: bool) -> tuple[Assembly, Config, Start]:
+    """The model that training begins with, the config that describes it, and what gives it its weights.
+
+    Its parts are as composed, or those of the checkpoint ``init``. What no file holds is at its initial values.
+    reads: whether ``Start`` reads weights; not where the run goes on from a checkpoint of its own. Raises InputError.
+    """
+    if not config["init"]:
+        with later_weights():
+            assembly = assemble(config)
+        return assembly, config, Start(deferred_places(assembly.model) if reads else None)
+    parts = override(read_parts(config["init"]), config["overrides"])
+    load_plugins(parts.get("plugins", ()))  # those that the run was trained with
+    with unfilled(), empty_parameters():
+        assembly = assemble(parts)
+    places: dict[str, StoredTensor] | None = None
+    if reads:
+        checkpoint = replace(open_checkpoint(config["init"]), parts=parts)
+        places, _ = find_places(assembly.model, checkpoint, torch.float32)
+    nodes = {group: parts[group] for group in ("vision_encoder", "projector", "llm", "modality")}
+    return assembly, {**config, **nodes}, Start(places)
