@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from interleave import InputError, weights_follow
+from interleave import InputError, real_parameters, weights_follow
 
 from .deferred_files import NotTensorByTensor, deferred_model
 
@@ -154,9 +154,10 @@ def _deferred_or_read(
         except NotTensorByTensor:
             logger.warning("%s: %s holds other tensors than the model: each process reads it as a whole", part, path)
     # Transformers annotates the model alone, though with output_loading_info a report comes with it
-    loaded: Any = cls.from_pretrained(
-        path, config=config, dtype=torch.float32, output_loading_info=True, key_mapping=TEXT_PART_NAMES
-    )
+    with real_parameters():
+        loaded: Any = cls.from_pretrained(
+            path, config=config, dtype=torch.float32, output_loading_info=True, key_mapping=TEXT_PART_NAMES
+        )
     model, report = loaded
     assert isinstance(model, PreTrainedModel)
     return model, sorted(report["missing_keys"])

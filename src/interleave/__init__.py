@@ -34,7 +34,13 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
         tasks,
         vision_encoders,
     )
-    from .interfaces.stored_weights import DeferredParameter, StoredTensor, deferred, empty_parameters
+    from .interfaces.stored_weights import (
+        DeferredParameter,
+        StoredTensor,
+        deferred,
+        empty_parameters,
+        real_parameters,
+    )
     from .interfaces.task import Scored, Task
     from .media.images import list_frames, load_image, uniform
     from .media.videos import load_frames
@@ -70,7 +76,13 @@ _NAMES_IN = {
         "tasks",
         "vision_encoders",
     ],
-    "interfaces.stored_weights": ["DeferredParameter", "StoredTensor", "deferred", "empty_parameters"],
+    "interfaces.stored_weights": [
+        "DeferredParameter",
+        "StoredTensor",
+        "deferred",
+        "empty_parameters",
+        "real_parameters",
+    ],
     "interfaces.task": ["Scored", "Task"],
     "media.images": ["list_frames", "load_image", "uniform"],
     "media.videos": ["load_frames"],
@@ -129,6 +141,7 @@ __all__ = [
     "preference_from_llava",
     "projectors",
     "read_json",
+    "real_parameters",
     "register_attention",
     "released_rows",
     "replacing",

@@ -50,7 +50,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_parts(path: str | Path) -> Parts:
-    """The config nodes of the model at ``path``, whose weight files need not be there. Raises as ``open_checkpoint``."""
+    """The config nodes of the model at ``path``, whose weight files need not be there. Raises InputError."""
     _, _, parts = _described(path)
     return parts
 

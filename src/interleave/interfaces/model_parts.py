@@ -28,9 +28,9 @@ _WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
 def weights_follow() -> bool:
     """Whether the part that is being built gets its weights later, from files; until then they mean nothing.
 
-    A part that has files of its own gives each parameter the place in them (``stored_weights.deferred``). One that runs itself
-    once to check its own weights does not do so in its constructor then, but in a method ``filled()``, which is called
-    when the weights are in place.
+    A part that has files of its own gives each parameter its place in them (``stored_weights.deferred``). One that runs
+    itself once to check its own weights does not do so in its constructor then, but in a method ``filled()``, which is
+    called when the weights are in place.
     """
     return _WEIGHTS_FOLLOW.get()
 

@@ -1,6 +1,6 @@
 """Parameters whose numbers lie in files, and are read once the model is built, frozen and sharded."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -51,16 +51,33 @@ def empty_parameters() -> Iterator[None]:
     Buffers, such as the frequencies of rotary positions, are computed when a module is built and lie in no file, which
     is why ``torch.device("meta")`` does not do.
     """
-    register = nn.Module.register_parameter
+    with _registering(_register_empty):
+        yield
 
-    def register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        # one on the meta device is registered as it is, else weights that are tied would come apart
-        if parameter is not None and not parameter.is_meta:
-            parameter = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
-        register(module, name, parameter)
 
-    nn.Module.register_parameter = register_empty  # type: ignore[method-assign]
+@contextmanager
+def real_parameters() -> Iterator[None]:
+    """Inside ``empty_parameters``, for a part that has to read its files at once: parameters have memory again."""
+    with _registering(_REGISTER):
+        yield
+
+
+_REGISTER = nn.Module.register_parameter
+
+
+def _register_empty(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+    # one on the meta device is registered as it is, else weights that are tied would come apart
+    if parameter is not None and not parameter.is_meta:
+        parameter = nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+    _REGISTER(module, name, parameter)
+
+
+@contextmanager
+def _registering(function: Callable[[nn.Module, str, nn.Parameter | None], None]) -> Iterator[None]:
+    """Every module registers its parameters with ``function``."""
+    before = nn.Module.register_parameter
+    nn.Module.register_parameter = function  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        nn.Module.register_parameter = register  # type: ignore[method-assign]
+        nn.Module.register_parameter = before  # type: ignore[method-assign]

@@ -1,6 +1,6 @@
 """From the config to what trains: the only place that makes Lightning's objects from a config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from hydra.utils import instantiate
@@ -25,13 +25,17 @@ def build_stage(config: Config) -> Stage:
     return stage
 
 
-def build_module(config: Config, model: InterleavedModel) -> LitInterleaved:
-    """The model with its stage. ``checkpoint_activations`` is a bool or a list of towers. Raises InputError."""
+def build_module(
+    config: Config, model: InterleavedModel, start: Callable[[LitInterleaved], None] | None = None
+) -> LitInterleaved:
+    """The model with its stage, and with ``start``, which gives it weights once it is sharded.
+
+    ``checkpoint_activations`` is a bool or a list of towers. Raises InputError."""
     stage = build_stage(config)
     checkpointed = check_option(
         "checkpoint_activations", config["checkpoint_activations"], bool | list[Literal["vision_encoder", "llm"]]
     )
-    return LitInterleaved(model, stage, TOWERS if checkpointed is True else checkpointed or ())
+    return LitInterleaved(model, stage, TOWERS if checkpointed is True else checkpointed or (), start)
 
 
 def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Trainer:

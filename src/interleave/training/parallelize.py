@@ -52,7 +52,11 @@ def shard(model: InterleavedModel, mesh: DeviceMesh, dtype: torch.dtype = torch.
     for block in blocks(model):
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)  # what no block holds
-    for method in ("loss", "document_losses", "filled"):  # called in place of forward: they gather the root's parameters, too
+    for method in (
+        "loss",
+        "document_losses",
+        "filled",
+    ):  # called in place of forward: they gather the root's parameters, too
         register_fsdp_forward_method(model, method)
 
 

@@ -1,4 +1,4 @@
-"""The weights of a sharded model, read from files by each rank for its own shards, once the model is where it trains."""
+"""The weights of a sharded model: each rank reads its own shards from the files, to where the model trains."""
 
 from collections.abc import Mapping
 
@@ -43,9 +43,7 @@ def _own_region(parameter: Tensor) -> tuple[tuple[int, ...], tuple[slice, ...]]:
     """The shape of what this rank holds of a parameter, and which part of it this is; () for all of it."""
     if not isinstance(parameter, DTensor):
         return tuple(parameter.shape), ()
-    shape, offsets = compute_local_shape_and_global_offset(
-        parameter.shape, parameter.device_mesh, parameter.placements
-    )
+    shape, offsets = compute_local_shape_and_global_offset(parameter.shape, parameter.device_mesh, parameter.placements)
     region = tuple(slice(offset, offset + size) for offset, size in zip(offsets, shape, strict=True))
     return tuple(shape), region
 

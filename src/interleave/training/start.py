@@ -12,9 +12,9 @@ from ..interfaces.model_parts import later_weights
 from ..interfaces.registry import load_plugins
 from ..interfaces.stored_weights import StoredTensor, deferred_places, empty_parameters
 from ..model.assembly import Assembly, assemble
+from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved
 from .parallelize_fill import fill_shards
-
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,13 @@ class Start:
     def __call__(self, module: LitInterleaved) -> None:
         """Fill the model on the device on which it trains. A collective, which each rank must call. Raises InputError
         of a part that finds its weights unfit."""
-        fill_shards(module.model, self.places, module.trainer.strategy.root_device)
+        self.fill(module.model, module.trainer.strategy.root_device)
+
+    def fill(self, model: InterleavedModel, device: torch.device) -> None:
+        """Fill a model; what has memory already stays as it is."""
+        fill_shards(model, self.places, device)
         if self.places is not None:
-            module.model.filled()
+            model.filled()
 
 
 def initial_model(config: Config, reads: bool) -> tuple[Assembly, Config, Start]:

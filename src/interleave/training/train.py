@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from ..checkpoints import open_checkpoint, save_weights, write_config
+from ..checkpoints import save_weights, write_config
 from ..core.errors import BadSample
 from ..core.options import Config, check_option
 from ..core.sample import Media
@@ -29,9 +29,9 @@ from ..evaluation import model_fingerprint
 from ..evaluation.build import build_tasks
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.runner import Settings
-from ..inference.lm import load, read_model
+from ..inference.lm import load
 from ..interfaces.task import Task
-from ..model.assembly import Assembly, assemble
+from ..model.assembly import Assembly
 from ..reports.page import write_report
 from ..reports.read_runs import read_runs
 from . import parallelize
@@ -42,6 +42,7 @@ from .lightning_module import LitInterleaved
 from .lora import ADAPTER_MARK, merged, save_adapter
 from .optimizer import parts
 from .run_folder import begin, resume_from
+from .start import initial_model
 
 for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -57,14 +58,16 @@ def train(config: Config) -> Path:
     resume, composed = resume_from(config), config  # ``config`` comes to describe the model, ``composed`` stays
     seed_everything(config["seed"], workers=True, verbose=False)  # before initial weights are drawn
     stage = build_stage(config)
-    needs_weights = stage.dpo is not None or quantizes(stage)  # of the model that training began with
-    assembly, config, start = initial_model(config, reads=needs_weights or not resume)
+    begins_whole = stage.dpo is not None or (stage.lora is not None and stage.lora.quantize is not None)
+    assembly, config, start = initial_model(config, reads=begins_whole or not resume)
+    if begins_whole:  # 4-bit layers and references are made of the weights that training begins with
+        start.fill(assembly.model, torch.device("cpu"))
     tasks = build_tasks(config)
     data = build_data(config, assembly)
     config = {**config, "single_picture": config["single_picture"] or data.train.source.single_picture() or None}
     if stage.dpo:  # before adapters change the names of the weights, by whose hash references are kept
-        set_references(data, assembly, dpo)
-    module = build_module(config, assembly.model)
+        set_references(data, assembly, stage.dpo)
+    module = build_module(config, assembly.model, start)
     period = check_option("evaluate", config["evaluate"], Period)
     trainer = build_trainer(config, [PeriodicEvaluation(period, tasks, assembly)] if period.every else [])
     if trainer.is_global_zero:
