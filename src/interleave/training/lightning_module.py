@@ -63,9 +63,9 @@ class LitInterleaved(LightningModule):
         self._configured = True
         if self.checkpoint_activations:
             parallelize.checkpoint_activations(self.model, self.checkpoint_activations)
-        half_precision = HALF_PRECISIONS.get(str(self.trainer.precision))
-        if half_precision:  # Lightning would convert what it finds, once it is there in float32
-            self.model.to(half_precision)
+        if self._start and str(self.trainer.precision) in HALF_PRECISIONS:
+            # Lightning converts a model, too, but only once it is there in float32
+            self.model.to(HALF_PRECISIONS[str(self.trainer.precision)])
         if self.device_mesh is not None:
             half = "bf16" in str(self.trainer.precision)  # bf16-true or bf16-mixed
             mesh = self.device_mesh["data_parallel"]

@@ -5,11 +5,13 @@ Hu et al. 2021, arXiv:2106.09685; Dettmers et al. 2023, arXiv:2305.14314. Both p
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -73,7 +75,24 @@ def inject(llm: LanguageModel, lora: Lora) -> None:
         raise InputError(f"stage.lora.targets: the language model has no linear layer {missing[0]!r}; it has {there}")
     if lora.quantize:
         quantize(model, lora)
-    inject_adapter_in_model(peft_config(lora), model)
+    with _off_meta_device(model):
+        inject_adapter_in_model(peft_config(lora), model)
+
+
+@contextmanager
+def _off_meta_device(model: nn.Module) -> Iterator[None]:
+    """Inside, linear layers that have no memory yet have weights on the CPU which need none, and all mean 0.
+
+    PEFT moves an adapter to where its layer is; on the meta device it would lose its initial values.
+    """
+    layers = [layer for _, layer in _linear_layers(model) if layer.weight.is_meta]
+    weights = [layer.weight for layer in layers]
+    for layer in layers:
+        zero = torch.zeros((), dtype=layer.weight.dtype)  # one number, expanded to the shape without a copy
+        layer.weight = nn.Parameter(zero.expand(layer.weight.shape), requires_grad=False)
+    yield
+    for layer, weight in zip(layers, weights, strict=True):
+        layer.weight = weight
 
 
 def peft_config(lora: Lora) -> "LoraConfig":
