@@ -98,7 +98,7 @@ def grow_vocabulary(model: PreTrainedModel, num_tokens: int) -> None:
         if isinstance(weight, DeferredParameter):
             new_rows = torch.empty(num_tokens - num_rows, weight.shape[1])  # (n, D)
             new_rows.normal_(std=getattr(model.config, "initializer_range", 0.02))
-            table.weight = deferred(nn.Parameter(table.weight), weight.stored._replace(new_rows=new_rows))
+            table.weight = deferred(table.weight, weight.stored._replace(new_rows=new_rows))
     model.tie_weights()
 
 

@@ -1,7 +1,7 @@
 """Models on disk: our own folders and the published layouts, read and written. Knows no weights' meaning but names."""
 
 from .layout import Checkpoint, Export, Layout, Parts
-from .load import WRAPPER, fill, find_places, find_unused, put, tie, tied_names, unfilled
+from .load import WRAPPER, fill, find_places, find_unused, put, tie, tie_as_configured, tied_names, unfilled
 from .native import save_config, write_config
 from .opening import LAYOUTS, named_layout, open_checkpoint, read_parts
 from .save import save_weights
@@ -27,6 +27,7 @@ __all__ = [
     "save_config",
     "save_weights",
     "tie",
+    "tie_as_configured",
     "tied_names",
     "unfilled",
     "write_config",

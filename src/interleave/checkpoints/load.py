@@ -138,11 +138,9 @@ def find_unused(model: nn.Module, checkpoint: Checkpoint) -> dict[str, str]:
     These are layers and norms of the vision tower above the selected layer, the second copy of a tied head, and the
     weights of an adapter that owns none in this model. Raises InputError for any other that the model does not have.
 
-    Ties the weights of ``model``, which building it in ``unfilled`` leaves undone.
+    Ties the weights of ``model``, as ``tie_as_configured``.
     """
-    for module in model.modules():
-        if isinstance(module, PreTrainedModel):
-            module.tie_weights()
+    tie_as_configured(model)
     expected, tied = model.state_dict(), tied_names(model)
     weighted_adapters = tuple(f"{adapter}." for adapter in _weighted_adapters(model))
     unused: dict[str, str] = {}
@@ -214,6 +212,13 @@ def _stored_dtype(checkpoint: Checkpoint) -> torch.dtype:
             first = name
             break
     return specs[first].dtype
+
+
+def tie_as_configured(model: nn.Module) -> None:
+    """Tie what the models of Transformers inside say is tied, which building them in ``unfilled`` leaves undone."""
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel):
+            module.tie_weights()
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:

@@ -28,7 +28,7 @@ class DeferredParameter(nn.Parameter):
     stored: StoredTensor
 
 
-def deferred(parameter: nn.Parameter, stored: StoredTensor) -> DeferredParameter:
+def deferred(parameter: Tensor, stored: StoredTensor) -> DeferredParameter:
     """A parameter of the same shape and type, without memory, for numbers that are read later."""
     made = DeferredParameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
     made.stored = stored

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..checkpoints import find_places, open_checkpoint, read_parts, unfilled
+from ..checkpoints import find_places, open_checkpoint, read_parts, tie_as_configured, unfilled
 from ..core.options import Config
 from ..inference.lm import override
 from ..interfaces.model_parts import later_weights
@@ -53,6 +53,7 @@ def initial_model(config: Config, reads: bool) -> tuple[Assembly, Config, Start]
     with unfilled(), empty_parameters():
         assembly = assemble(parts)
     places: dict[str, StoredTensor] | None = None
+    tie_as_configured(assembly.model)
     if reads:
         checkpoint = replace(open_checkpoint(config["init"]), parts=parts)
         places, _ = find_places(assembly.model, checkpoint, torch.float32)
