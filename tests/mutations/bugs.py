@@ -24,6 +24,20 @@ class Bug(NamedTuple):
 
 BUGS = [
     Bug(
+        "every rank reads the first shard",
+        "interleave/training/parallelize_fill.py",
+        "slice(offset, offset + size)",
+        "slice(0, size)",
+        "training/test_start.py",
+    ),
+    Bug(
+        "adapters lost on the meta device",
+        "interleave/training/lora.py",
+        "    with _off_meta_device(model):\n        inject_adapter_in_model(peft_config(lora), model)\n",
+        "    inject_adapter_in_model(peft_config(lora), model)\n",
+        "training/test_start.py",
+    ),
+    Bug(
         "document mask off",
         "interleave/processing/collate.py",
         "        self.lengths.append(lengths)\n",
