@@ -8,7 +8,7 @@ from interleave.core.types import Segments
 from interleave.model.assembly import assemble
 from interleave.model.document_attention import attend
 from interleave.processing.collate import collate
-from interleave.training import parallelize
+from interleave.training.parallelize_units import Sharding, shard
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,18 +46,31 @@ def test_a_bf16_step_is_close_to_a_float32_step() -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_sharding_on_one_card_keeps_the_loss() -> None:
+@pytest.mark.parametrize(
+    "sharding",
+    [
+        Sharding(),
+        Sharding(frozen="replicate"),
+        Sharding(reshard_after_forward=False, prefetch=2),
+        Sharding(offload=True),
+    ],
+    ids=["shards", "frozen tower whole", "gathered until backward", "offload"],
+)
+def test_sharding_on_one_card_keeps_the_loss(sharding: Sharding) -> None:
     torch.manual_seed(0)
     assembly = assemble(small_config())
     batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision).to("cuda")
     model = assembly.model.cuda()
+    model.vision_encoder.requires_grad_(False)
     expected, _ = model.loss(batch)
     store = torch.distributed.HashStore()
     torch.distributed.init_process_group("nccl", store=store, rank=0, world_size=1)
     try:
-        parallelize.shard(model, torch.distributed.device_mesh.init_device_mesh("cuda", (1,)))
+        shard(model, sharding.mesh("cuda", 1), torch.float32, sharding)
         sharded, _ = model.loss(batch)
         sharded.backward()
         torch.testing.assert_close(sharded, expected, rtol=1e-4, atol=1e-4)
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        assert {gradient.device.type for gradient in gradients} == {"cpu" if sharding.offload else "cuda"}
     finally:
         torch.distributed.destroy_process_group()

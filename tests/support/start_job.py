@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from interleave.core.collectives import destroy_process_group, global_rank, init_process_group, world_size
 from interleave.training import parallelize
 from interleave.training.lora import Lora, inject
+from interleave.training.parallelize_units import shard
 from interleave.training.start import initial_model
 
 il.load_plugins()
@@ -27,7 +28,7 @@ def started(config: dict[str, object], shards: bool) -> dict[str, torch.Tensor]:
         inject(assembly.model.llm, Lora(rank=2))
     if shards:
         parallelize.checkpoint_activations(assembly.model, parallelize.TOWERS)
-        parallelize.shard(assembly.model, init_device_mesh("cpu", (world_size(),)))
+        shard(assembly.model, init_device_mesh("cpu", (world_size(),)))
     start.fill(assembly.model, torch.device("cpu"))
     assert not any(parameter.is_meta for parameter in assembly.model.parameters())
     return parallelize.full_state(assembly.model)

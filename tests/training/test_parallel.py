@@ -1,14 +1,11 @@
 """Two processes over gloo learn what one learns, also where one of them never sees a picture."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from parallel_job import BROKEN, STEPS, train
-from small_models import ROOT
+from torchrun import equal, run_job
 
 Trained = tuple[list[float], dict[str, torch.Tensor]]
 
@@ -19,29 +16,8 @@ def alone() -> Trained:
 
 
 def in_two(strategy: str, out: Path, *more: str) -> Trained:
-    command = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node=2",
-        str(ROOT / "tests/support/parallel_job.py"),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "tests/support")}
-    done = subprocess.run(
-        [sys.executable, *command, strategy, str(out), *more],
-        env=environment, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    trained: Trained = torch.load(out)
+    trained: Trained = run_job("parallel_job.py", 2, out, *more, options=(strategy,))
     return trained
-
-
-def equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    names = {n.replace("_checkpoint_wrapped_module.", ""): n for n in expected}
-    for name, tensor in found.items():
-        torch.testing.assert_close(
-            tensor, expected[names[name]], rtol=1e-4, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
-        )
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", "ddp"])

@@ -69,7 +69,8 @@ class CausalLM(LanguageModel):
     def head_matrix(self) -> nn.Module | None:
         """The output embeddings, where logits are their product with the hidden states and nothing else."""
         head = self.model.get_output_embeddings()
-        plain = type(head) is nn.Linear and head.bias is None  # an adapter's class would be another one
+        # an adapter's class would compute something else; a sharded layer's class is another one and computes the same
+        plain = isinstance(head, nn.Linear) and type(head).forward is nn.Linear.forward and head.bias is None
         return head if plain and self._head_scale() == 1 and not self._head_cap() else None
 
     def _head_scale(self) -> float:

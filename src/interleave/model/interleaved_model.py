@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..core.types import Batch
+from ..core.types import Batch, BatchVisual
 from ..interfaces.model_parts import LanguageModel, ModalityAdapter, Projector, VisionEncoder
 from .loss import document_losses, next_token_loss
 from .matrix_loss import MatrixLoss, chunked_loss
@@ -23,6 +23,36 @@ def scatter(text: Tensor, visual_positions: Tensor, features: Tensor) -> Tensor:
         )
     flat = text.flatten(0, 1)  # (B * T, D)
     return flat.index_copy(0, visual_positions, features.to(text.dtype)).view_as(text)  # (B, T, D)
+
+
+class Modalities(nn.ModuleDict):
+    """The adapters of all modalities, by name.
+
+    One call serves a batch, so that every rank makes as many calls as any other, whatever its batches show: where the
+    adapters' weights are sharded, a call is a collective.
+    """
+
+    def forward(self, seen: Tensor, visuals: Sequence[BatchVisual]) -> Tensor:
+        """Projected features (V, P, D) of a batch's views -> what stands for its visuals in their order, (n, D).
+
+        The result depends on the vision tower and on every adapter's weights, also where the batch shows nothing. Ranks
+        reduce gradients parameter by parameter. One whose batch shows no picture would have no gradient for the vision
+        tower, skip its reduction, and leave the other ranks waiting for ever; so it has a gradient of zeros.
+        """
+        idle = [p.flatten()[:0].view(0, seen.shape[-1]).to(seen.dtype) for p in self.parameters()]
+        counts = [visual.views for visual in visuals]
+        # a batch without visuals has one blank view, which belongs to nothing and is left out here
+        views = seen[: sum(counts)].split(counts)
+        merged = []
+        for visual, seen_of_it in zip(visuals, views, strict=True):
+            merged.append(self.adapter(visual.kind).merge(seen_of_it, visual.meta))
+        return torch.cat([seen[:0].flatten(0, 1), *idle, *merged])
+
+    def adapter(self, kind: str) -> ModalityAdapter:
+        """The modality of that name."""
+        adapter = self[kind]
+        assert isinstance(adapter, ModalityAdapter)
+        return adapter
 
 
 class InterleavedModel(nn.Module):
@@ -47,7 +77,7 @@ class InterleavedModel(nn.Module):
         self.vision_encoder = vision
         self.projector = projector
         self.llm = llm
-        self.modality = nn.ModuleDict(adapters)
+        self.modality = Modalities(adapters)
         self.matrix_loss: MatrixLoss = chunked_loss
         for name in ("mean", "std"):
             values = torch.tensor(getattr(vision.spec, name)).view(3, 1, 1)  # one a channel
@@ -69,44 +99,22 @@ class InterleavedModel(nn.Module):
 
     def adapter(self, kind: str) -> ModalityAdapter:
         """The modality of that name."""
-        adapter = self.modality[kind]
-        assert isinstance(adapter, ModalityAdapter)
-        return adapter
+        return self.modality.adapter(kind)
 
     def embed(self, batch: Batch, features: Sequence[Tensor] | None = None) -> Tensor:
         """Token embeddings with every visual in its place, (B, T, D).
 
         features: of the batch's visuals, (n, D) each, where they are known already; None encodes them.
         """
-        if features is None:
-            features = self.features(batch)
         text = self.llm.embed(batch.input_ids)  # (B, T, D)
-        nothing = text.new_zeros(0, text.shape[-1])  # a batch may show no visual, and cat needs a tensor
-        return scatter(text, batch.visual_positions, torch.cat([*features, nothing]))
+        nothing = text.new_zeros(0, text.shape[-1])  # there may be no visual, and cat needs a tensor
+        joined = self.features(batch) if features is None else torch.cat([*features, nothing])  # (n, D)
+        return scatter(text, batch.visual_positions, joined)
 
-    def features(self, batch: Batch) -> list[Tensor]:
-        """What stands at ``batch.visual_positions``, (n, D) for each visual in their order.
-
-        The first entry is empty: it keeps every weight in the graph, whatever the batch shows.
-        """
-        seen = self.encode_views(batch.pixel_values)  # (V, P, D)
-        counts = [visual.views for visual in batch.visuals]
-        # a batch without visuals has one blank view, which belongs to nothing and is left out here
-        views = seen[: sum(counts)].split(counts)
-        merged = []
-        for visual, seen_of_it in zip(batch.visuals, views, strict=True):
-            merged.append(self.adapter(visual.kind).merge(seen_of_it, visual.meta))  # (n, D)
-        return [self._anchor(seen), *merged]
-
-    def _anchor(self, seen: Tensor) -> Tensor:
-        """A (0, D) tensor that depends on the vision tower and on every adapter's weights.
-
-        Ranks reduce gradients parameter by parameter. One whose batch shows no picture would have no gradient for the
-        vision tower, skip its reduction, and leave the other ranks waiting for ever; with this it has a gradient of
-        zeros. seen: (V, P, D) the projected features of the batch's views.
-        """
-        idle = [p.flatten()[:0].view(0, seen.shape[-1]).to(seen.dtype) for p in self.modality.parameters()]
-        return torch.cat([seen[:0].flatten(0, 1), *idle])  # (0, D)
+    def features(self, batch: Batch) -> Tensor:
+        """What stands at ``batch.visual_positions``, (n, D)."""
+        features: Tensor = self.modality(self.encode_views(batch.pixel_values), batch.visuals)
+        return features
 
     def hidden(self, batch: Batch) -> Tensor:
         """Hidden states after the language model's last norm, (B, T, D)."""
@@ -130,4 +138,4 @@ class InterleavedModel(nn.Module):
 
         Column 0 is the padding.
         """
-        return document_losses(self.hidden(batch), batch.targets, self.llm.head)
+        return document_losses(self.hidden(batch), batch.targets, self.llm.head, self.llm.head_matrix())

@@ -36,33 +36,36 @@ def next_token_loss(
     if matrix is None:
         return token_losses(hidden, targets, head).sum(), count
     states = _supervised(hidden, targets)  # (n, D)
-    # the module is called, so that its hooks run: of a sharded one they gather the weight, and reduce its gradient
-    with _forward_is(matrix, lambda states, ids: matrix_loss(states, matrix.get_parameter("weight"), ids)):
-        loss: Tensor = matrix(states, targets.ids)
+    loss = _called(
+        matrix, lambda states, ids: matrix_loss(states, matrix.get_parameter("weight"), ids), states, targets
+    )
     return loss, count
 
 
-def token_losses(hidden: Tensor, targets: Targets, head: Head, chunk: int = RECOMPUTED) -> Tensor:
+def token_losses(
+    hidden: Tensor, targets: Targets, head: Head, matrix: nn.Module | None = None, chunk: int = RECOMPUTED
+) -> Tensor:
     """Cross-entropy of every supervised token, (n,), each with a gradient of its own weight.
 
-    hidden: (B, T, D). chunk: above so many tokens the head works in chunks, whose logits are computed again in the
-    backward pass.
+    hidden: (B, T, D). matrix: as in ``next_token_loss``. chunk: above so many tokens the head works in chunks, whose
+    logits are computed again in the backward pass.
     """
     states = _supervised(hidden, targets)  # (n, D)
-    if len(states) <= chunk:
-        return _cross_entropy(states, targets.ids, head)
-    chunks = zip(states.split(chunk), targets.ids.split(chunk), strict=True)
-    # no random numbers are drawn in a head, so their state need not be kept
-    losses = [checkpoint(_cross_entropy, h, t, head, use_reentrant=False, preserve_rng_state=False) for h, t in chunks]
-    return torch.cat(losses)
+    if matrix is None:
+        return _in_chunks(states, targets.ids, head, chunk)
+    own: Head = matrix.forward  # without the hooks, which run once around all chunks
+    return _called(matrix, lambda states, ids: _in_chunks(states, ids, own, chunk), states, targets)
 
 
-def document_losses(hidden: Tensor, targets: Targets, head: Head) -> tuple[Tensor, Tensor]:
+def document_losses(
+    hidden: Tensor, targets: Targets, head: Head, matrix: nn.Module | None = None
+) -> tuple[Tensor, Tensor]:
     """Sums of token losses and numbers of supervised tokens of each document, (B, targets.columns) each.
 
-    hidden: (B, T, D). Column 0 is the padding; the others are the documents of a row in their order.
+    hidden: (B, T, D). matrix: as in ``next_token_loss``. Column 0 is the padding; the others are the documents of a row
+    in their order.
     """
-    losses = token_losses(hidden, targets, head)  # (n,)
+    losses = token_losses(hidden, targets, head, matrix)  # (n,)
     rows, columns = len(hidden), targets.columns
     zeros = losses.new_zeros(rows * columns)
     sums = zeros.index_add(0, targets.documents, losses)
@@ -75,9 +78,27 @@ def _supervised(hidden: Tensor, targets: Targets) -> Tensor:
     return hidden.flatten(0, 1).index_select(0, targets.positions)
 
 
+def _in_chunks(states: Tensor, ids: Tensor, head: Head, chunk: int) -> Tensor:
+    """(n, D), (n,) -> (n,)."""
+    if len(states) <= chunk:
+        return _cross_entropy(states, ids, head)
+    chunks = zip(states.split(chunk), ids.split(chunk), strict=True)
+    # no random numbers are drawn in a head, so their state need not be kept
+    losses = [checkpoint(_cross_entropy, h, t, head, use_reentrant=False, preserve_rng_state=False) for h, t in chunks]
+    return torch.cat(losses)
+
+
 def _cross_entropy(states: Tensor, ids: Tensor, head: Head) -> Tensor:
     """(n, D), (n,) -> (n,), in float32 whatever the head computes in."""
     return F.cross_entropy(head(states).float(), ids, reduction="none")
+
+
+def _called(matrix: nn.Module, forward: Callable[..., Tensor], states: Tensor, targets: Targets) -> Tensor:
+    """``forward`` of the states and the target ids, as one call of ``matrix``, so that its hooks run: of a sharded
+    module they gather the weight, and reduce its gradient. Every rank makes one call, whatever its number of tokens."""
+    with _forward_is(matrix, forward):
+        result: Tensor = matrix(states, targets.ids)
+    return result
 
 
 @contextmanager

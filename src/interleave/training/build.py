@@ -12,7 +12,8 @@ from ..core.options import Config, check_option
 from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved
 from .optimizer import Stage
-from .parallelize import TOWERS
+from .parallelize import TOWERS, FSDP2Strategy
+from .parallelize_units import Sharding
 from .resume import AtomicCheckpointIO
 
 ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
@@ -55,10 +56,21 @@ def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Tr
     }
     strategy = options.get("strategy")
     if isinstance(strategy, Mapping):
-        options["strategy"] = create(strategy)
+        options["strategy"] = build_strategy(strategy)
     logger = create(config["logger"]) if config["logger"] else False
     trainer: Trainer = create(options, callbacks=callbacks, logger=logger)
     return trainer
+
+
+def build_strategy(node: Config) -> Any:
+    """The ``trainer.strategy`` node; of FSDP2 with the options of ``Sharding``. Raises InputError."""
+    if node["_target_"] != f"{FSDP2Strategy.__module__}.{FSDP2Strategy.__qualname__}":
+        return create(node)
+    options = {name: value for name, value in node.items() if name != "_target_"}
+    folders = options.pop("save_distributed_checkpoint", True)
+    folders = check_option("trainer.strategy.save_distributed_checkpoint", folders, bool)
+    # not by Hydra, which would make a config of the dataclass
+    return FSDP2Strategy(check_option("trainer.strategy", options, Sharding), folders)
 
 
 def create(node: Config, **more: object) -> Any:

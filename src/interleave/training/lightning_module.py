@@ -66,10 +66,10 @@ class LitInterleaved(LightningModule):
         if self._start and str(self.trainer.precision) in HALF_PRECISIONS:
             # Lightning converts a model, too, but only once it is there in float32
             self.model.to(HALF_PRECISIONS[str(self.trainer.precision)])
-        if self.device_mesh is not None:
+        strategy = self.trainer.strategy
+        if isinstance(strategy, parallelize.FSDP2Strategy):
             half = "bf16" in str(self.trainer.precision)  # bf16-true or bf16-mixed
-            mesh = self.device_mesh["data_parallel"]
-            parallelize.shard(self.model, mesh, torch.bfloat16 if half else torch.float32)
+            strategy.shard(self.model, torch.bfloat16 if half else torch.float32)
         if self._start:
             self._start(self)
 

@@ -1,10 +1,11 @@
 """Parallelism and activation checkpointing, applied to a finished model from outside, in this order: checkpoint, shard.
 
-Beside ``core/collectives.py`` the only module that imports torch.distributed.
+``parallelize*.py`` and ``core/collectives.py`` are the only modules that import torch.distributed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -16,13 +17,14 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 )
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from ..core.collectives import all_gather
 from ..core.files import replacing
 from ..model.interleaved_model import InterleavedModel
+from .parallelize_units import DEFAULT_SHARDING, Sharding, shard
 
 TOWERS = ("vision_encoder", "llm")
 """The parts of a model that consist of repeated layers."""
@@ -42,32 +44,64 @@ def checkpoint_activations(model: InterleavedModel, towers: Sequence[str]) -> No
     apply_activation_checkpointing(model, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=chosen.__contains__)
 
 
-def shard(model: InterleavedModel, mesh: DeviceMesh, dtype: torch.dtype = torch.float32) -> None:
-    """Shard parameters over the ranks of ``mesh`` (FSDP2): a unit for each block; embeddings, head and projector share
-    the root's.
-
-    dtype: of the gathered parameters and of the computation; gradients are reduced in float32.
-    """
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-    for block in blocks(model):
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)  # what no block holds
-    for method in (
-        "loss",
-        "document_losses",
-        "filled",
-    ):  # called in place of forward: they gather the root's parameters, too
-        register_fsdp_forward_method(model, method)
-
-
 class FSDP2Strategy(ModelParallelStrategy):
     """Lightning's strategy for FSDP2 over all devices; its own "auto" would split tensors within a node."""
 
+    def __init__(
+        self,
+        sharding: Sharding = DEFAULT_SHARDING,
+        save_distributed_checkpoint: bool = True,
+        timeout: timedelta = timedelta(minutes=30),
+    ) -> None:
+        """timeout: how long a rank waits for the others in a collective."""
+        super().__init__(save_distributed_checkpoint=save_distributed_checkpoint, timeout=timeout)
+        self.sharding = sharding
+        self._mesh: DeviceMesh | None = None
+        self._sharded: FSDPModule | None = None
+
     def setup_environment(self) -> None:
-        # the sizes of Lightning's device mesh: all devices lie along its data-parallel axis
+        # the sizes of Lightning's own device mesh: all devices lie along its data-parallel axis
         self._data_parallel_size = self.num_nodes * self.num_processes
         self._tensor_parallel_size = 1
+        if self.sharding.offload and self.root_device.type == "cuda":
+            self._process_group_backend = "cuda:nccl,cpu:gloo"  # gradients on the host are summed there
         super().setup_environment()
+        self._mesh = self.sharding.mesh(self.root_device.type, self.world_size)
+
+    @property
+    def shard_device(self) -> torch.device:
+        """Where this rank's shards lie."""
+        return torch.device("cpu") if self.sharding.offload else self.root_device
+
+    def shard(self, model: InterleavedModel, dtype: torch.dtype) -> None:
+        """Shard the model as ``sharding`` says, computing in ``dtype``."""
+        assert self._mesh is not None, "processes have not met yet"
+        shard(model, self._mesh, dtype, self.sharding)
+        assert isinstance(model, FSDPModule)
+        self._sharded = model
+
+    def model_to_device(self) -> None:
+        """Move the model to this rank's device, but not the shards that ``offload`` keeps on the host."""
+        assert self.model is not None
+        if not self.sharding.offload:
+            super().model_to_device()
+            return
+        for tensor in [*self.model.parameters(), *self.model.buffers()]:
+            if not isinstance(tensor, DTensor):
+                tensor.data = tensor.data.to(self.root_device)
+        self.model.__dict__["_device"] = self.root_device  # where Lightning's own ``to`` would say so
+
+    @contextmanager
+    def block_backward_sync(self) -> Iterator[None]:
+        """Around each micro-batch of an accumulated step but the last: Lightning's own leaves FSDP2 alone."""
+        assert self._sharded is not None
+        each = self.sharding.sync_each_micro_batch  # then only the sums over replicas wait for the last one
+        switch = self._sharded.set_requires_all_reduce if each else self._sharded.set_requires_gradient_sync
+        switch(False)
+        try:
+            yield
+        finally:
+            switch(True)
 
     def save_checkpoint(
         self, checkpoint: dict[str, object], filepath: str | Path, storage_options: object = None

@@ -14,6 +14,7 @@ from ..interfaces.stored_weights import StoredTensor, deferred_places, empty_par
 from ..model.assembly import Assembly, assemble
 from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved
+from .parallelize import FSDP2Strategy
 from .parallelize_fill import fill_shards
 
 
@@ -29,7 +30,9 @@ class Start:
     def __call__(self, module: LitInterleaved) -> None:
         """Fill the model on the device on which it trains. A collective, which each rank must call. Raises InputError
         of a part that finds its weights unfit."""
-        self.fill(module.model, module.trainer.strategy.root_device)
+        strategy = module.trainer.strategy
+        device = strategy.shard_device if isinstance(strategy, FSDP2Strategy) else strategy.root_device
+        self.fill(module.model, device)
 
     def fill(self, model: InterleavedModel, device: torch.device) -> None:
         """Fill a model; what has memory already stays as it is."""

@@ -1,0 +1,144 @@
+"""Run by torchrun in test_sharding.py: trainings of a model that is sharded in several ways, then what they learned.
+
+torchrun --nproc-per-node 2|4 sharding_job.py FILE
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+from unittest.mock import patch
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from parallel_job import Losses, batches, posed_config
+from torch import Tensor
+from torch.distributed.fsdp._fully_shard import _fsdp_param_group as param_group
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from interleave.core.collectives import global_rank
+from interleave.model.assembly import assemble
+from interleave.training import parallelize
+from interleave.training.lightning_module import LitInterleaved
+from interleave.training.lora import Lora
+from interleave.training.optimizer import PARTS, Stage
+from interleave.training.parallelize import TOWERS
+from interleave.training.parallelize_units import DEFAULT_SHARDING, Sharding
+
+QWEN = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+UNTIED = {"name": "qwen2", "config": {**QWEN, "num_hidden_layers": 3, "tie_word_embeddings": False}}
+"""A language model whose embedding and head are two tensors; those of ``tiny`` are one."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training. The batches of all ranks and micro-batches of a step are the same whatever shares them out.
+
+    sharding: None for DDP. frozen: parts that do not learn. tied: embedding and head are one tensor. micro_batches: of
+    all ranks together in a step. epochs: how often the 40 batches are seen.
+    """
+
+    sharding: Sharding | None = DEFAULT_SHARDING
+    frozen: tuple[str, ...] = ()
+    tied: bool = True
+    micro_batches: int = 2
+    epochs: int = 1
+    lora: bool = False
+    checkpointed: bool = True
+
+
+CASES = {
+    "tied embeddings, two blocks ahead": Case(Sharding(prefetch=2)),
+    "two tensors, accumulated": Case(micro_batches=4, epochs=2, tied=False),
+    "accumulated, fewer at the end": Case(micro_batches=12, epochs=3, tied=False),
+    "accumulated by DDP": Case(None, micro_batches=4, epochs=2, tied=False),
+    "frozen vision, adapters, kept after forward": Case(
+        Sharding(reshard_after_forward=False), ("vision_encoder",), tied=False, lora=True, checkpointed=False
+    ),
+    "frozen vision replicated, offload": Case(Sharding(frozen="replicate", offload=True), ("vision_encoder",)),
+    "frozen towers": Case(frozen=("vision_encoder", "llm", "newline")),
+    "frozen towers replicated": Case(Sharding(frozen="replicate"), ("vision_encoder", "llm", "newline")),
+    "replicas": Case(Sharding(replicate=2)),
+    "replicas, each micro-batch": Case(Sharding(replicate=2, sync_each_micro_batch=True), micro_batches=4, epochs=2),
+}
+FOUR_RANKS = {
+    "replicas of shards": Case(Sharding(replicate=2), micro_batches=4, epochs=2, tied=False),
+    "replicas of shards, each micro-batch": Case(
+        Sharding(replicate=2, sync_each_micro_batch=True), micro_batches=8, epochs=4
+    ),
+    "shared by two after forward": Case(Sharding(reshard_after_forward=2), micro_batches=4, epochs=2),
+}
+
+
+class Syncs(Callback):
+    """Counts in ``seen`` the backward passes after which DDP reduced gradients."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        model = trainer.strategy.model
+        self.seen += isinstance(model, DistributedDataParallel) and model.require_backward_grad_sync
+
+
+class Learned(TypedDict):
+    """losses: of all steps. hidden: the trained model's hidden states of the first batch. weights: by name, whole on
+    rank 0. gathers, reduces: how many all-gathers of FSDP2 there were, and how often it, or DDP, reduced gradients."""
+
+    losses: list[float]
+    hidden: Tensor
+    weights: dict[str, Tensor]
+    gathers: int
+    reduces: int
+
+
+def train(case: Case, ranks: int) -> Learned:
+    """What a training of the case leaves; ``ranks`` of 1 is a process alone, which shards nothing."""
+    torch.manual_seed(0)
+    config = posed_config()
+    if not case.tied:
+        config["llm"] = UNTIED
+    assembly = assemble(config)
+    rates: dict[str, float | None] = dict.fromkeys(PARTS, 1e-3)
+    stage = Stage(rates | dict.fromkeys(case.frozen), weight_decay=0.1, lora=Lora(rank=2) if case.lora else None)
+    module = LitInterleaved(assembly.model, stage, checkpoint_activations=TOWERS if case.checkpointed else ())
+    strategy: str | Strategy = "auto"
+    if ranks > 1:
+        sharding = case.sharding
+        strategy = parallelize.FSDP2Strategy(sharding) if sharding else DDPStrategy(process_group_backend="gloo")
+    losses, syncs = Losses(), Syncs()
+    trainer = Trainer(
+        accelerator="cpu", devices=ranks, strategy=strategy, max_epochs=1, gradient_clip_val=0.5,
+        accumulate_grad_batches=case.micro_batches // ranks, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses, syncs],
+    )  # fmt: skip
+    every = batches(assembly, 1)[0] * case.epochs
+    own = every[trainer.global_rank :: ranks]
+    with (
+        patch.object(param_group, "foreach_all_gather", wraps=param_group.foreach_all_gather) as gathers,
+        patch.object(param_group, "foreach_reduce", wraps=param_group.foreach_reduce) as reduces,
+    ):
+        trainer.fit(module, DataLoader(own, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
+    assert parallelize.not_finite(module.model) == []
+    with parallelize.unsharded(module.model), torch.no_grad():
+        hidden = module.model.eval().hidden(every[0])  # by each rank for itself, as when tasks are asked
+    return {
+        "losses": losses.seen,
+        "hidden": hidden,
+        "weights": parallelize.full_state(module.model),
+        "gathers": gathers.call_count,
+        "reduces": reduces.call_count + syncs.seen,
+    }
+
+
+if __name__ == "__main__":
+    ranks = int(os.environ["WORLD_SIZE"])
+    learned = {}
+    for name, case in (CASES if ranks == 2 else FOUR_RANKS).items():
+        print(name, flush=True)  # what fails is then the last one named
+        learned[name] = train(case, ranks)
+    if global_rank() == 0:
+        torch.save(learned, Path(sys.argv[1]))
