@@ -118,7 +118,7 @@ def bugs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Numbers on speed and memory."""
     install(session)
-    python(session, "benchmarks/packing.py", *session.posargs)
+    python(session, "-m", "interleave.cli", "bench", *session.posargs)
     python(session, "benchmarks/data.py")
     python(session, "benchmarks/evaluation.py")
 

@@ -125,6 +125,13 @@ def run_launch(arguments: Sequence[str]) -> None:
     launch_command(arguments)
 
 
+def run_bench(arguments: Sequence[str]) -> None:
+    """measure speed and memory on this machine"""
+    from .bench.bench_command import bench_command
+
+    bench_command(arguments)
+
+
 def run_plugins(arguments: Sequence[str]) -> None:
     """list what can be chosen, and where it comes from"""
     from .plugins_command import plugins_command
@@ -143,6 +150,7 @@ COMMANDS: dict[str, Command] = {
     "convert": run_convert,
     "data": run_data,
     "launch": run_launch,
+    "bench": run_bench,
     "plugins": run_plugins,
 }
 

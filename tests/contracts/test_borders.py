@@ -35,10 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ablate": {"core"},
     "launch": {"core", "compose"},
     "plugins_command": {"interfaces"},
+    "bench": {"core", "interfaces", "processing", "model", "costs", "data", "inference", "export", "training"},
     "testing": {"core", "interfaces", "processing", "model", "data", "inference"},
     "cli": {
         "core", "compose", "training", "evaluation", "scoring", "reports", "ablate", "inference", "export",
-        "dataset_tools", "launch", "plugins_command",
+        "dataset_tools", "launch", "bench", "plugins_command",
     },
 }  # fmt: skip
 """Folder or module -> those that it may import; each names only what stands above it."""

@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
-from torchvision.utils import make_grid  # type: ignore[import-untyped]
+from torchvision.utils import make_grid
 
 from ..core.collectives import all_gather, global_rank, world_size
 from ..core.errors import InputError

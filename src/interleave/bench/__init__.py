@@ -1,0 +1,1 @@
+"""``interleave bench``: the package measured against what else there is, on this machine, with random weights."""
