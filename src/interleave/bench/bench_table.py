@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-Cell = str | int | float
+BenchCell = str | int | float
 PACKAGES_MEASURED = ("interleave", "torch", "transformers", "lightning")
 
 
@@ -29,7 +29,7 @@ class BenchTable:
     name: str
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[BenchCell]]
     note: str = ""
 
 
@@ -52,7 +52,7 @@ def markdown_table(table: BenchTable) -> str:
     return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
 
 
-def cell_text(cell: Cell) -> str:
+def cell_text(cell: BenchCell) -> str:
     """Three digits of a float, whole counts."""
     return f"{cell:.3g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else cell
 

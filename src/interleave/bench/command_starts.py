@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .stopwatch import Side, alternate
 
@@ -23,7 +23,7 @@ def compare_starts(effort: Effort) -> list[BenchTable]:
     for arguments in commands:
         sides[f"interleave {' '.join(arguments)}"] = _process(["-m", "interleave.cli", *arguments])
     seconds = alternate(sides, effort.rounds)
-    rows: list[list[Cell]] = [[name, spent] for name, spent in seconds.items()]
+    rows: list[list[BenchCell]] = [[name, spent] for name, spent in seconds.items()]
     return [BenchTable("start", "Starting", ("command", "seconds"), rows)]
 
 

@@ -8,7 +8,7 @@ from ..core.sample import Media, Message, Sample
 from ..inference.lm import LM
 from ..processing.render import render
 from .bench_models import SHAPES, noise, random_lm
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .stopwatch import alternate
 from .transformers_peer import padded_batch, peer_of
@@ -19,7 +19,7 @@ def compare_generation(effort: Effort) -> list[BenchTable]:
     shape = SHAPES[effort.shape]
     lm = random_lm(shape)
     lm.model.eval()
-    rows: list[list[Cell]] = []
+    rows: list[list[BenchCell]] = []
     with peer_of(lm) as peer:
         peer.eval()
         for num_prompts in (1, 8):

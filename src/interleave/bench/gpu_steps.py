@@ -12,7 +12,7 @@ from ..processing.collate import collate
 from ..training.optimizer import PARTS, Stage, freeze, optimizer
 from ..training.parallelize import TOWERS, checkpoint_activations
 from .bench_models import SHAPES, random_lm
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .stopwatch import alternate
 
@@ -46,7 +46,7 @@ def compare_gpu_steps(effort: Effort) -> list[BenchTable]:
     return [BenchTable("gpu", title, columns, rows, "Frozen parts count forward only; LLM alone as 6 N + attention.")]
 
 
-def measure_case(case: GPUCase, device: str, rounds: int) -> list[Cell]:
+def measure_case(case: GPUCase, device: str, rounds: int) -> list[BenchCell]:
     """A row of the table; where memory runs out a row that says so."""
     blocks = "compiled" if case.compiled else "eager"
     name = f"{case.shape}, {case.tokens:,}, {'trained' if case.trained_vision else 'frozen'}, {blocks}"
@@ -59,7 +59,7 @@ def measure_case(case: GPUCase, device: str, rounds: int) -> list[Cell]:
             torch.cuda.empty_cache()
 
 
-def _measured_step(case: GPUCase, device: str, rounds: int) -> list[Cell]:
+def _measured_step(case: GPUCase, device: str, rounds: int) -> list[BenchCell]:
     lm = random_lm(SHAPES[case.shape], device)
     model = lm.model.to(torch.bfloat16).train()
     rates: dict[str, float | None] = dict.fromkeys(PARTS, 1e-6)

@@ -10,7 +10,7 @@ from ..inference.lm import LM
 from ..model.interleaved_model import InterleavedModel
 from ..processing.collate import collate
 from .bench_models import SHAPES, random_lm
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .stopwatch import Side, alternate, growth_exponent
 
@@ -51,7 +51,7 @@ def _grown(lm: LM, what: str, sizes: Sequence[int], batch: Callable[[int], Batch
 
 def growth_table(name: str, title: str, seconds: dict[int, float]) -> BenchTable:
     """A table of seconds by size, with the fitted exponent below."""
-    rows: list[list[Cell]] = [[f"{size:,}", spent, 1e6 * spent / size] for size, spent in seconds.items()]
+    rows: list[list[BenchCell]] = [[f"{size:,}", spent, 1e6 * spent / size] for size, spent in seconds.items()]
     note = f"exponent {growth_exponent(seconds):.2f}"
     return BenchTable(name, title, ("size", "seconds", "us for one"), rows, note)
 

@@ -10,11 +10,11 @@ from torchvision.transforms.v2.functional import InterpolationMode, resize
 from ..core.types import VisionSpec
 from ..interfaces.registry import load_plugins, modalities
 from .bench_models import noise
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .stopwatch import Side, alternate
 
-SIDE = 384
+VIEW_SIDE = 384
 
 
 def compare_input(effort: Effort) -> list[BenchTable]:
@@ -25,10 +25,10 @@ def compare_input(effort: Effort) -> list[BenchTable]:
     for width, height in sizes:
         data = jpeg(width, height)
         seconds = alternate(_ways(data), effort.rounds)
-        rows: list[list[Cell]] = [
+        rows: list[list[BenchCell]] = [
             [name, 1 / spent, spent / seconds["modality image"]] for name, spent in seconds.items()
         ]
-        title = f"JPEG {width}x{height} of {len(data) / 1e6:.1f} MB to a view of {SIDE} pixels"
+        title = f"JPEG {width}x{height} of {len(data) / 1e6:.1f} MB to a view of {VIEW_SIDE} pixels"
         tables.append(BenchTable("input", title, ("", "pictures/s", "time / ours"), rows))
     return tables
 
@@ -43,19 +43,19 @@ def jpeg(width: int, height: int) -> bytes:
 
 
 def _ways(data: bytes) -> dict[str, Side]:
-    adapter = modalities.build({"name": "image"}, vision=VisionSpec(SIDE, 27), llm_dim=8)
+    adapter = modalities.build({"name": "image"}, vision=VisionSpec(VIEW_SIDE, 27), llm_dim=8)
     encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
 
     def pillow() -> object:
-        return Image.open(io.BytesIO(data)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        return Image.open(io.BytesIO(data)).convert("RGB").resize((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BICUBIC)
 
     def pillow_draft() -> object:
         picture = Image.open(io.BytesIO(data))
-        picture.draft("RGB", (SIDE, SIDE))  # decodes at an eighth, a quarter or half of the size
-        return picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        picture.draft("RGB", (VIEW_SIDE, VIEW_SIDE))  # decodes at an eighth, a quarter or half of the size
+        return picture.resize((VIEW_SIDE, VIEW_SIDE), Image.Resampling.BICUBIC)
 
     def torchvision() -> object:
-        return resize(decode_jpeg(encoded), [SIDE, SIDE], InterpolationMode.BICUBIC, antialias=True)
+        return resize(decode_jpeg(encoded), [VIEW_SIDE, VIEW_SIDE], InterpolationMode.BICUBIC, antialias=True)
 
     return {
         "modality image": lambda: adapter.prepare(data),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..core.types import IGNORE, Segments, Targets
 from ..model.document_attention import attend
 from ..model.loss import next_token_loss
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .stopwatch import Side, alternate
 
@@ -32,7 +32,7 @@ def compare_loss_heads(effort: Effort) -> list[BenchTable]:
         losses = {name: float(loss().detach()) for name, loss in _losses(head, hidden, labels).items()}
         sides = {name: _with_backward(loss) for name, loss in _losses(head, hidden, labels).items()}
         seconds = alternate(sides, effort.rounds)
-        rows: list[list[Cell]] = [
+        rows: list[list[BenchCell]] = [
             [name, losses[name], spent, spent / seconds["ours"]] for name, spent in seconds.items()
         ]
         title = (
@@ -81,7 +81,7 @@ def compare_attention(effort: Effort) -> list[BenchTable]:
     ways = _attentions(query, key, value, lengths)
     results = {name: way().detach() for name, way in ways.items()}
     seconds = alternate({name: _with_backward(_summed(way)) for name, way in ways.items()}, effort.rounds)
-    rows: list[list[Cell]] = []
+    rows: list[list[BenchCell]] = []
     for name, spent in seconds.items():
         difference = float((results[name] - results["documents"]).abs().max())
         rows.append([name, difference, spent, spent / seconds["documents"]])

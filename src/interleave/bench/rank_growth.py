@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import InputError
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .growth import growth_table
 from .stopwatch import growth_exponent
@@ -34,7 +34,7 @@ def _ranks(folder: Path, worlds: Sequence[int]) -> BenchTable:
     for world in worlds:
         spent = {steps: run_seconds(rank_overrides(folder, world, steps), folder) for steps in (SHORT, LONG)}
         seconds[world] = max(1e-3, (spent[LONG] - spent[SHORT]) / (LONG - SHORT))
-    rows: list[list[Cell]] = [[str(world), step, world / step] for world, step in seconds.items()]
+    rows: list[list[BenchCell]] = [[str(world), step, world / step] for world, step in seconds.items()]
     note = f"All ranks share {os.cpu_count()} cores."
     if len(seconds) > 1:
         note += f" Exponent of seconds a step {growth_exponent(seconds):.2f}."

@@ -11,7 +11,7 @@ from ..model.interleaved_model import InterleavedModel
 from ..processing.collate import collate
 from ..processing.render import render
 from .bench_models import SHAPES, m4_like_samples, random_lm
-from .bench_table import BenchTable, Cell
+from .bench_table import BenchCell, BenchTable
 from .effort import Effort
 from .stopwatch import Side, alternate
 from .transformers_peer import PaddedBatch, padded_batch, peer_of
@@ -43,7 +43,7 @@ def compare_training(effort: Effort) -> list[BenchTable]:
     tokens = {"ours, packed": sum(batch.input_ids.numel() for batch in ours)}
     tokens |= {name: sum(b["input_ids"].numel() for b in batches) for name, batches in padded.items()}
     fastest = seconds["ours, packed"]
-    rows: list[list[Cell]] = [
+    rows: list[list[BenchCell]] = [
         [name, real / tokens[name], real / spent, spent / fastest] for name, spent in seconds.items()
     ]
     title = f"Training, {len(examples)} samples like M4-Instruct's of {real:,} tokens, shape {effort.shape}"
