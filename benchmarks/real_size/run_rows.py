@@ -46,7 +46,9 @@ def starting(material: Path, clock: Clock) -> None:
     forget_peak()
     train(compose("train", train_command(material, run, STEPS)))
     end = since_process_began()
-    clock.add("start: command to first step", watch.began[0], "1.2 million records, the first time or indexed before")
+    clock.add(
+        "start: command to first step", watch.began[0], "1.2 million records, indexed in it where no run has before"
+    )
     step = watch.began[1] - watch.began[0]
     clock.add("a step of 2,048 tokens in a run", step)
     clock.add("after the last step: checkpoint and export", end - watch.began[-1] - step)
