@@ -167,6 +167,22 @@ def test_loss_in_chunks_equals_loss_at_once(head_of: str) -> None:
             torch.testing.assert_close(found, wanted)
 
 
+def test_a_matrix_is_called_once_however_many_chunks_there_are() -> None:
+    """A sharded one meets the other ranks at each call, and ranks have different numbers of tokens."""
+    torch.manual_seed(0)
+    hidden, head = torch.randn(1, 40, 8, requires_grad=True), torch.nn.Linear(8, 30, bias=False)
+    targets = Targets.of(torch.randint(0, 30, (1, 40)), torch.ones(1, 40).long())
+    expected = token_losses(hidden, targets, head)  # (39,)
+    calls: list[object] = []
+    head.register_forward_hook(lambda *_: calls.append(None))
+    found = token_losses(hidden, targets, head, head, chunk=7)
+    weights = torch.rand(39)
+    of_found = torch.autograd.grad((found * weights).sum(), [hidden, head.weight])
+    of_expected = torch.autograd.grad((expected * weights).sum(), [hidden, head.weight])
+    torch.testing.assert_close([found, *of_found], [expected, *of_expected])
+    assert len(calls) == 1
+
+
 def test_a_frozen_head_gets_no_gradient_and_none_is_formed_without_need() -> None:
     torch.manual_seed(0)
     hidden, head = torch.randn(5, 8, requires_grad=True), torch.nn.Linear(8, 30, bias=False).requires_grad_(False)

@@ -1,6 +1,7 @@
 """However a model is sharded over processes, it learns what one process learns, with as few collectives as it needs."""
 
 import re
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -15,12 +16,19 @@ from interleave.training.parallelize_units import Sharding
 FSDP2 = "interleave.training.parallelize.FSDP2Strategy"
 
 
+Results = Callable[[str], Learned]
+
+
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Learned]:
-    """What all cases learned, by two and four processes."""
-    folder = tmp_path_factory.mktemp("sharding")
-    results: dict[str, Learned] = run_job("sharding_job.py", 2, folder / "two.pt")
-    return results | run_job("sharding_job.py", 4, folder / "four.pt")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """What a case learned, by its name: one job of two processes for all of ``CASES``, one of four for the others."""
+
+    @cache
+    def of_job(ranks: int) -> dict[str, Learned]:
+        results: dict[str, Learned] = run_job("sharding_job.py", ranks, tmp_path_factory.mktemp("job") / "out.pt")
+        return results
+
+    return lambda name: of_job(2 if name in CASES else 4)[name]
 
 
 @cache
@@ -30,10 +38,10 @@ def alone(case: Case) -> Learned:
 
 
 @pytest.mark.parametrize("name", [*CASES, *FOUR_RANKS])
-def test_shards_learn_what_one_process_learns(name: str, learned: dict[str, Learned]) -> None:
+def test_shards_learn_what_one_process_learns(name: str, learned: Results) -> None:
     case = (CASES | FOUR_RANKS)[name]
-    expected, found = alone(case), learned[name]
-    assert len(found["losses"]) == len(expected["losses"]) >= 10
+    expected, found = alone(case), learned(name)
+    assert len(found["losses"]) == len(expected["losses"]) >= 7
     assert found["losses"] == pytest.approx(expected["losses"], abs=1e-4)
     assert expected["losses"][0] > expected["losses"][-1], "something is learned"
     torch.testing.assert_close(found["hidden"], expected["hidden"], rtol=1e-3, atol=1e-4)
@@ -45,14 +53,15 @@ def test_shards_learn_what_one_process_learns(name: str, learned: dict[str, Lear
     [
         # a step's micro-batches gather 3 blocks twice, the embedding once, ... but reduce each unit once
         ("two tensors, accumulated", 34, 10),
+        ("chunks, of which ranks have different numbers", 17, 10),
         ("accumulated by DDP", 0, 1),
         ("replicas, each micro-batch", 0, 16),
         ("frozen towers", 13, 2),
         ("frozen towers replicated", 4, 2),
     ],
 )
-def test_a_step_sends_no_more_than_it_must(name: str, gathers: int, reduces: int, learned: dict[str, Learned]) -> None:
-    found = learned[name]
+def test_a_step_sends_no_more_than_it_must(name: str, gathers: int, reduces: int, learned: Results) -> None:
+    found = learned(name)
     steps = len(found["losses"])
     assert (found["gathers"] / steps, found["reduces"] / steps) == (gathers, reduces)
 
