@@ -75,7 +75,10 @@ def patch_rays(matrices: Tensor, vision: VisionSpec) -> tuple[Tensor, Tensor]:
 
     Returns origins (V, 1, 3), and directions (V, grid * grid, 3) from there to the point at depth 1.
     """
-    middles = torch.from_numpy(patch_points(vision)[:, 0]).to(matrices)  # (P, 3), P = grid * grid
+    side = vision.size // vision.grid / vision.size  # as in ``patch_points``, but made on the device
+    line = (torch.arange(vision.grid, dtype=matrices.dtype, device=matrices.device) + 0.5) * side  # (grid,)
+    y, x = torch.meshgrid(line, line, indexing="ij")  # (grid, grid) each
+    middles = torch.stack([x, y, torch.ones_like(x)], -1).flatten(0, 1)  # (P, 3), P = grid * grid
     return matrices[:, None, :, 3], torch.einsum("vij,pj->vpi", matrices[..., :3], middles)
 
 

@@ -29,18 +29,19 @@ WITHIN = 0.9
 class PoseDescription(TypedDict, total=False):
     """The geometry of the n views of a scene that have a camera, as plain numbers. Empty for ``poses=none``.
 
-    Lengths are in scene units, axes are those of the first such view. The keys are part of ``Visual.meta``.
+    Lengths are in scene units, axes are those of the first such view. The keys are part of ``Visual.meta``; tensors,
+    so that they travel to the device with their batch.
 
-    posed: the n numbers of these views among all views of the visual.
+    posed: (n,) long, the numbers of these views among all views of the visual.
     rays: (n, 12) each one's (3, 4) ray matrix, row by row.
     unit: the scene unit in metres.
     depth: (n, grid * grid) depth of each patch, 0 where it is unknown; (n, 0) where the encoding needs none.
     """
 
-    posed: list[int]
-    rays: list[list[float]]
+    posed: Tensor
+    rays: Tensor
     unit: float
-    depth: list[list[float]]
+    depth: Tensor
 
 
 class PatchCoordinates(NamedTuple):
@@ -107,7 +108,8 @@ class PoseEncoding(nn.Module):
                 checked_pose(view.camera.pose, f"the pose of view {view.name!r}")
                 posed.append((number, view, view.camera))
         if not posed:
-            return {"posed": [], "rays": [], "unit": 1.0, "depth": []}
+            none = torch.zeros(0)
+            return {"posed": none.long(), "rays": none, "unit": 1.0, "depth": none}
         first = posed[0][2].pose
         cameras = [replace(camera, pose=relative_pose(camera.pose, first)) for _, _, camera in posed]
         matrices = np.stack([ray_matrix(camera, fit) for camera in cameras])  # (n, 3, 4)
@@ -117,7 +119,7 @@ class PoseEncoding(nn.Module):
         unit = self._scene_unit(cameras, matrices, depth)
         matrices[..., 3] /= unit  # origins are lengths; the other columns are directions
         return {
-            "posed": [number for number, _, _ in posed],
+            "posed": torch.tensor([number for number, _, _ in posed]),
             "rays": _rounded(matrices.reshape(len(posed), 12)),
             "unit": float(f"{unit:.6g}"),
             "depth": _rounded(depth / unit),
@@ -151,17 +153,16 @@ class PoseEncoding(nn.Module):
         if self.kind == "pointmap":
             hidden = torch.where(known, hidden, self.unknown.to(hidden.dtype))
         added = F.pad(self.leave(hidden).to(features.dtype), (0, 0, self.vision.prefix, 0))  # (n, P, D)
-        posed = torch.tensor(meta["posed"], dtype=torch.long, device=features.device)
         # also where no view is posed: ranks reduce gradients per parameter, so the weights need one, of zeros
-        return features.index_add(0, posed, added)
+        return features.index_add(0, meta["posed"].to(features.device), added)
 
     def _coordinates(self, meta: Mapping[str, Any], device: torch.device) -> PatchCoordinates:
         """The coordinates of all patches of the n views that have a camera, in float32."""
-        rays = torch.tensor(meta["rays"], dtype=torch.float32, device=device).view(len(meta["posed"]), 3, 4)
+        rays = meta["rays"].to(device).view(len(meta["posed"]), 3, 4)
         origins, ahead = patch_rays(rays, self.vision)  # (n, 1, 3), (n, grid * grid, 3)
         known = torch.ones_like(ahead[..., :1], dtype=torch.bool)
         if self.kind == "pointmap":
-            depth = torch.tensor(meta["depth"], dtype=torch.float32, device=device).view_as(ahead[..., :1])
+            depth = meta["depth"].to(device).view_as(ahead[..., :1])
             found, known = origins + depth * ahead, depth > 0  # the point at that depth on the ray
         else:
             found = pluecker(origins, ahead)
@@ -179,7 +180,6 @@ def _waves(coordinates: Tensor) -> Tensor:
     return torch.cat([coordinates[..., None], phases.sin(), phases.cos()], -1).flatten(-2)
 
 
-def _rounded(values: Matrix) -> list[list[float]]:
-    """(n, m) numbers as lists, rounded to 6 decimals; a zero has no sign, because 0.0 and -0.0 differ as JSON."""
-    rounded: list[list[float]] = (values.round(6) + 0.0).tolist()
-    return rounded
+def _rounded(values: Matrix) -> Tensor:
+    """(n, m) float32, rounded to 6 decimals; a zero has no sign, because the bits of 0.0 and -0.0 differ."""
+    return torch.from_numpy((values.round(6) + 0.0).astype(np.float32))

@@ -11,7 +11,7 @@ import torch
 
 import interleave as il
 from interleave.core.sample import Note
-from interleave.data.datamodule import DataTotals
+from interleave.data.data_totals import DataTotals
 from interleave.data.ledger import Entry, Ledger, read_quarantine
 
 
@@ -111,13 +111,16 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
 
 
 def totals(ledger: Ledger, merged: Ledger) -> dict[str, float]:
-    """What is logged after a batch of which three quarters are real."""
+    """What is logged after two batches, of which three quarters are real; only the second one ends a log step."""
     logged: dict[str, float] = {}
     data = SimpleNamespace(train=SimpleNamespace(ledger=ledger), ledger=lambda: merged)
     module: Any = SimpleNamespace(device=torch.device("cpu"), log_dict=logged.update)
-    batch: Any = SimpleNamespace(document_ids=torch.tensor([[1, 1, 2, 0]]), pixel_values=torch.zeros(6, 3, 2, 2))
-    trainer: Any = SimpleNamespace(datamodule=data)
-    DataTotals().on_train_batch_end(trainer, module, None, batch, 0)
+    callback, logs = DataTotals(), {"datamodule": data, "log_every_n_steps": 2, "max_steps": 9}
+    for step, tokens, views in ((1, 2, 4), (2, 4, 8)):
+        batch: Any = SimpleNamespace(input_ids=torch.zeros(1, 4), num_tokens=tokens, pixel_values=torch.zeros(views, 1))
+        trainer: Any = SimpleNamespace(**logs, global_step=step)
+        assert not logged
+        callback.on_train_batch_end(trainer, module, None, batch, 0)
     return logged
 
 
@@ -129,7 +132,7 @@ def test_what_is_logged_is_of_all_ranks_and_held_against_the_limit(monkeypatch: 
     one = {"data/lost": 2, "data/repaired": 1, "data/shortened": 0, "data/real_tokens": 0.75, "data/views": 6}
     assert totals(ledger, merged) == one
     monkeypatch.setattr(
-        "interleave.data.datamodule.all_reduce_sum", lambda value: 2 * value
+        "interleave.data.data_totals.all_reduce_sum", lambda value: 2 * value
     )  # another rank with the same
     assert totals(ledger, merged) == {**one, "data/lost": 4, "data/repaired": 2}, "they met the same two samples"
     merged.restore([*merged.state(9), *({**merged.state(1)[0], "index": i} for i in (8, 9))])

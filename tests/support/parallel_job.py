@@ -30,13 +30,13 @@ BROKEN = 7
 
 
 class Losses(Callback):
-    """Remembers the loss of every optimizer step in ``seen``."""
+    """Remembers the loss of every optimizer step in ``seen``, where every step is logged."""
 
     def __init__(self) -> None:
         self.seen: list[float] = []
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: object) -> None:
-        if len(self.seen) < trainer.global_step:
+        if len(self.seen) < trainer.global_step and "train/loss" in trainer.callback_metrics:
             self.seen.append(trainer.callback_metrics["train/loss"].item())
 
 
@@ -96,8 +96,8 @@ def train(strategy: str, ranks: int, broken: bool = False) -> tuple[list[float],
     }
     trainer = Trainer(
         accelerator="cpu", devices=ranks, strategy=strategies[strategy], max_steps=STEPS, gradient_clip_val=0.5,
-        accumulate_grad_batches=2 // ranks, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses],
+        accumulate_grad_batches=2 // ranks, logger=False, log_every_n_steps=1, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses],
     )  # fmt: skip
     rank = trainer.global_rank
     own = batches(assembly, ranks)[rank]

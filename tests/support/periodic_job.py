@@ -131,7 +131,7 @@ def train(strategy: str, ranks: int, every: int | None, count: int = 7, **option
         accelerator="cpu", devices=ranks, strategy=strategies[strategy], max_steps=STEPS, gradient_clip_val=0.5,
         accumulate_grad_batches=2 // ranks, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses, modes, *kept],
-        **{"logger": False, **options},
+        **{"logger": False, "log_every_n_steps": 1, **options},
     )  # fmt: skip
     own = batches(assembly, ranks)[trainer.global_rank]
     trainer.fit(module, DataLoader(own, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]

@@ -16,7 +16,8 @@ from interleave.cli import main
 from interleave.core.errors import InputError
 from interleave.model.assembly import Assembly
 from interleave.processing.collate import collate
-from interleave.training.lightning_module import MAX_SKIPPED_IN_A_ROW, LitInterleaved
+from interleave.training.lightning_module import LitInterleaved
+from interleave.training.step_guard import MAX_SKIPPED_IN_A_ROW, StepGuard
 
 
 class Overflow(Callback):
@@ -65,12 +66,33 @@ def test_a_loss_that_is_no_number_is_skipped_too(assembly: Assembly) -> None:
     assert all(p.isfinite().all() for n, p in assembly.model.named_parameters() if n != "llm.newline")
 
 
-def test_ten_steps_in_a_row_end_the_run(assembly: Assembly) -> None:
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_an_optimizer_that_takes_no_scale_learns_the_same_and_skips_the_same(clip: float | None) -> None:
+    """Three steps of SGD, by hand and with what AdamW's kernel would be told; the second one is not finite."""
+    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    plain, guarded = (torch.optim.SGD([weight], lr=0.1) for weight in weights)
+    guard = StepGuard()
+    for step, gradient in enumerate(([3.0, 4.0, 0.0], [1.0, float("nan"), 1.0], [0.3, 0.4, 0.0]), 1):
+        weights[1].grad = torch.tensor(gradient)
+        guard.prepare(guarded, torch.tensor(1.0), torch.tensor(0.5), clip, step)
+        guarded.step()
+        if step != 2:
+            weights[0].grad = torch.tensor(gradient) * 0.5
+            if clip:
+                torch.nn.utils.clip_grad_norm_([weights[0]], clip)
+            plain.step()
+        torch.testing.assert_close(weights[1], weights[0])
+    assert guard.report(is_global_zero=False) == 1
+
+
+@pytest.mark.parametrize("interval", [1, 5])
+def test_ten_steps_in_a_row_end_the_run_at_the_next_log_step(assembly: Assembly, interval: int) -> None:
     batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision)
     steps = [2, *range(4, 4 + MAX_SKIPPED_IN_A_ROW)]  # one by itself, then as many as are too many
-    run = trainer(20, callbacks=[Overflow(*steps)])
+    run = trainer(20, callbacks=[Overflow(*steps)], log_every_n_steps=interval)
     with pytest.raises(InputError, match=r"10 steps in a row are not finite, the last is step 13 \(loss .*norm inf\)"):
         run.fit(LitInterleaved(assembly.model, STAGE), loader(*[batch] * 20))
+    assert run.global_step + 1 == {1: 13, 5: 15}[interval]
 
 
 def test_a_run_whose_weights_overflow_keeps_the_checkpoint_before(

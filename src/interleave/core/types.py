@@ -50,13 +50,22 @@ class Visual:
     kind: name of the modality that made it and will merge its features.
     pixel_values: (V, 3, S, S) uint8: one view for an image, V for the frames of a video or the tiles of a big picture.
     layout: what stands for it in the text, in order: a string is text, a number is that many features.
-    meta: what the adapter's ``merge`` needs to know, as plain numbers, strings and lists of these.
+    meta: what the adapter's ``merge`` needs to know: plain numbers, strings and lists of these, and tensors, which
+        travel to the device with their batch. What ``merge`` computes with on the device should be a tensor: made from
+        plain numbers there, it would make every step wait.
     """
 
     kind: str
     pixel_values: Tensor  # (V, 3, S, S)
     layout: Sequence[str | int]
     meta: Mapping[str, object] = field(default_factory=dict)
+
+    def described(self) -> tuple[str, Sequence[str | int], list[tuple[str, object]]]:
+        """Kind, layout and meta as plain values: all that tells visuals apart besides their pixels."""
+        meta: list[tuple[str, object]] = []
+        for name, value in sorted(self.meta.items()):
+            meta.append((name, value.tolist() if isinstance(value, Tensor) else value))
+        return self.kind, self.layout, meta
 
 
 @dataclass(frozen=True)
@@ -136,16 +145,22 @@ class Targets(NamedTuple):
         return cls(row * labels.shape[1] + before, labels[row, before + 1], documents, columns)
 
 
-class BatchVisual(NamedTuple):
+class BatchVisual:
     """What a batch keeps of a Visual whose pixels have joined ``Batch.pixel_values``.
+
+    No tuple and no dataclass, so that Lightning does not look inside and round numbers in ``meta`` to half precision.
 
     kind, meta: as in Visual.
     views: how many rows of ``pixel_values`` are its own.
     """
 
-    kind: str
-    views: int
-    meta: Mapping[str, object]
+    def __init__(self, kind: str, views: int, meta: Mapping[str, object]) -> None:
+        self.kind, self.views, self.meta = kind, views, meta
+
+    def map_tensors(self, change: Callable[[Tensor], Tensor]) -> "BatchVisual":
+        """The same with ``change`` done to the tensors in ``meta``."""
+        meta = {name: change(value) if isinstance(value, Tensor) else value for name, value in self.meta.items()}
+        return BatchVisual(self.kind, self.views, meta)
 
 
 @dataclass  # not frozen: Lightning converts a batch to half precision field by field
@@ -214,4 +229,6 @@ def _mapped(value: object, change: Callable[[Tensor], Tensor]) -> object:
         return value._replace(offsets=change(value.offsets))
     if isinstance(value, Targets):
         return Targets(change(value.positions), change(value.ids), change(value.documents), value.columns)
+    if isinstance(value, tuple):  # of BatchVisual
+        return tuple(visual.map_tensors(change) for visual in value)
     return value

@@ -6,16 +6,16 @@ from itertools import chain
 from typing import Any, TypedDict
 
 import torch
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning import LightningDataModule
 from torch import Tensor
 
-from ..core.collectives import all_gather, all_reduce_sum, global_rank, world_size
+from ..core.collectives import all_gather, global_rank, world_size
 from ..core.errors import InputError
 from ..core.types import Batch
 from .budget import NO_LOAD, Budget, Load
 from .cursor import Cursor, as_cursor
 from .example_source import ExampleSource
-from .ledger import OUTCOMES, Ledger, SavedEntry
+from .ledger import Ledger, SavedEntry
 from .mixture import Signature, regroup
 from .packed_loader import PackedLoader
 
@@ -179,27 +179,3 @@ class InterleavedData(LightningDataModule):
 def _counts(source: Sequence[int] | None) -> str:
     """A source of a signature in words; None is one that it does not have."""
     return f"{source[0]} samples, {source[1]} an epoch" if source else "absent"
-
-
-class DataTotals(Callback):
-    """Logs what the ledgers of all ranks hold, and how much of a batch is real tokens, after each step.
-
-    What several ranks met counts for each of them. Raises InputError where all ranks together lost more than
-    ``max_bad``, each sample counted once.
-    """
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
-    ) -> None:
-        data: InterleavedData = trainer.datamodule  # type: ignore[attr-defined]
-        ledger = data.train.ledger
-        real = float((batch.document_ids > 0).float().mean())  # the share of tokens that are no padding
-        mine = [*(ledger.counts[name] for name in OUTCOMES), ledger.read, real, len(batch.pixel_values), 1]
-        totals = all_reduce_sum(torch.tensor(mine, device=pl_module.device))  # (outcomes + 4,)
-        # in the order of ``mine``; real and views are divided by the number of ranks below
-        *counts, read, real, views, ranks = totals.tolist()
-        pl_module.log_dict({f"data/{name}": count for name, count in zip(OUTCOMES, counts, strict=True)})
-        pl_module.log_dict({"data/real_tokens": real / ranks, "data/views": views / ranks})
-        # sums are the same on every rank, so either all of them go on to gather their ledgers, or none
-        if ledger.exceeds_limit(int(counts[0]), int(read)):
-            data.ledger().check_limit()

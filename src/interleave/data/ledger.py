@@ -85,7 +85,7 @@ class Ledger:
     """The list of samples that were lost, repaired or shortened, each once for each reason, however often it is read.
 
     Of several ranks each has a ledger of its own in memory, and all append to one file; ``max_bad`` is held against the
-    own losses at once, and against those of all ranks after each step (``DataTotals``).
+    own losses at once, and against those of all ranks at log steps (``DataTotals``).
 
     entries: in the order in which they were met.
     counts: number of entries by outcome.

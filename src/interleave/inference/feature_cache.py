@@ -46,6 +46,6 @@ class FeatureCache:
 
 def visual_key(visual: Visual) -> str:
     """A SHA-256 of all that a visual's features depend on besides the model: kind, layout, meta and pixels."""
-    description = f"{visual.kind} {visual.layout} {sorted(visual.meta.items())} {tuple(visual.pixel_values.shape)}"
+    description = f"{visual.described()} {tuple(visual.pixel_values.shape)}"
     pixels = visual.pixel_values.contiguous().numpy().tobytes()
     return hashlib.sha256(description.encode() + pixels).hexdigest()

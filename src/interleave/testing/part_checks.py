@@ -137,7 +137,7 @@ def check_modality(node: Config, config: Config) -> None:
     promised = sum(piece for piece in visual.layout if isinstance(piece, int))
     merged = adapter.merge(torch.randn(len(visual.pixel_values), 16, 10), visual.meta)
     assert merged.shape == (promised, 10), f"the layout promises {promised} features and merge makes {len(merged)}"
-    json.dumps(visual.meta)  # raises where it holds more than plain values
+    json.dumps(visual.described())  # raises where meta holds more than plain values and tensors
     check_flow({**config, "modality": {**config["modality"], node["name"]: node}})
 
 

@@ -6,9 +6,11 @@ from typing import Any, Literal
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 
 from ..core.errors import InputError
 from ..core.options import Config, check_option
+from ..data.log_steps import LogSteps
 from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved
 from .optimizer import Stage
@@ -59,6 +61,9 @@ def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Tr
         options["strategy"] = build_strategy(strategy)
     logger = create(config["logger"]) if config["logger"] else False
     trainer: Trainer = create(options, callbacks=callbacks, logger=logger)
+    if trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE:
+        raise InputError("trainer.gradient_clip_algorithm=value is not known here: gradients are clipped by their norm")
+    _ask_for_signals_at_log_steps(trainer)
     return trainer
 
 
@@ -71,6 +76,18 @@ def build_strategy(node: Config) -> Any:
     folders = check_option("trainer.strategy.save_distributed_checkpoint", folders, bool)
     # not by Hydra, which would make a config of the dataclass
     return FSDP2Strategy(check_option("trainer.strategy", options, Sharding), folders)
+
+
+def _ask_for_signals_at_log_steps(trainer: Trainer) -> None:
+    """Lightning asks before every micro-batch whether any rank got SIGTERM, and waits for the device each time."""
+    loop, log_steps = trainer.fit_loop.epoch_loop, LogSteps()
+    ask = loop._broadcast_sigterm_tensor
+
+    def ask_at_log_steps() -> None:
+        if log_steps.over(trainer):
+            ask()
+
+    loop._broadcast_sigterm_tensor = ask_at_log_steps  # type: ignore[method-assign]
 
 
 def create(node: Config, **more: object) -> Any:

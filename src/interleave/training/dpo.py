@@ -60,7 +60,7 @@ def preference_loss(model: InterleavedModel, batch: Batch, dpo: DPO) -> StepSums
     if dpo.sft:
         losses = losses - dpo.sft * chosen / counts[rows, columns].clamp(min=1)
     ordinary = _ordinary(counts, rows * counts.shape[1] + columns)  # (B, documents + 1)
-    document_means = torch.where(ordinary, sums / counts.clamp(min=1), 0)
+    document_means = (sums / counts.clamp(min=1)).masked_fill(~ordinary, 0)
     return StepSums(
         loss=losses.sum() + document_means.sum(),
         count=len(losses) + ordinary.sum(),
@@ -138,7 +138,7 @@ class References:
 
 def content_key(example: Example) -> str:
     """A hash of all that the log-probabilities of a pair depend on besides the model: ids, labels and visuals."""
-    visuals = [(v.kind, v.layout, sorted(v.meta.items())) for v in example.visuals]
+    visuals = [visual.described() for visual in example.visuals]
     digest = hashlib.sha256(repr(visuals).encode())
     for tensor in (example.input_ids, example.labels, *(v.pixel_values for v in example.visuals)):
         digest.update(tensor.contiguous().numpy().tobytes())

@@ -1,6 +1,5 @@
 """The model in Lightning's shape: steps, what is logged, and what becomes of a step that is not finite."""
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -11,17 +10,14 @@ from torch import Tensor
 from ..core.collectives import world_size
 from ..core.errors import InputError
 from ..core.types import Batch
+from ..data.log_steps import is_log_step
 from ..model.interleaved_model import InterleavedModel
 from . import parallelize
 from .dpo import preference_loss
 from .lora import inject
 from .optimizer import Stage, freeze, optimizer, schedule
+from .step_guard import StepGuard
 from .step_sums import StepSums
-
-log = logging.getLogger(__name__)
-
-MAX_SKIPPED_IN_A_ROW = 10
-"""Steps in a row without a finite loss and gradient that end a run."""
 
 HALF_PRECISIONS = {"bf16-true": torch.bfloat16, "16-true": torch.float16}
 """Lightning's words for weights that are no float32 -> their type."""
@@ -50,11 +46,10 @@ class LitInterleaved(LightningModule):
         if stage.lora:
             inject(model.llm, stage.lora)
         freeze(model, stage)  # after ``inject``, since adapters are what learns then
-        self._step_sums = StepSums.zero()  # since the last optimiser step, on this rank
+        self._step_sums: StepSums | None = None  # since the last optimiser step, on this rank
         self._validation_sums = StepSums.zero()
         self._configured = False
-        self._skipped_steps = 0
-        self._skipped_in_a_row = 0
+        self._guard = StepGuard()
 
     def configure_model(self) -> None:
         """Checkpoint and shard the model, and give it its weights, in this order, once the devices are known."""
@@ -82,53 +77,35 @@ class LitInterleaved(LightningModule):
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The sum of losses of a micro-batch, whose gradients Lightning accumulates."""
         sums = self.objective(batch)
-        self._step_sums = self._step_sums.to(sums.loss.device) + sums.detach()
+        self._step_sums = self._step_sums + sums.detach() if self._step_sums else sums.detach()
         return sums.loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divide the gradients by the step's units, drop them where they are not finite, and log the step."""
+        """Let the optimiser divide the gradients by the step's units, clip them, or drop them where they are not
+        finite; at log steps, log the step."""
+        assert self._step_sums, "a step has a micro-batch"
         sums = self._step_sums.all_reduce()  # of all micro-batches and ranks
-        self._step_sums = StepSums.zero(sums.loss.device)
-        self._skip_unless_finite(sums.loss)
+        self._step_sums = None
         # Lightning has divided by the micro-batches, DDP and FSDP by the ranks: undo both, then divide by the units
         factor = self.trainer.accumulate_grad_batches * world_size() / sums.count.clamp(min=1)
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                parameter.grad.mul_(factor)
-        self.log("train/loss", sums.mean_loss(), prog_bar=True)
+        step = self.trainer.global_step + 1  # Lightning counts finished steps
+        self._guard.prepare(optimizer, sums.loss, factor, self.trainer.gradient_clip_val, step)
+        if is_log_step(self.trainer, step):
+            self.log("train/skipped_steps", float(self._guard.report(self.trainer.is_global_zero)))
+            self._log_step(sums, optimizer)
+
+    def configure_gradient_clipping(self, *_: object, **__: object) -> None:
+        """Nothing: the step's guard has folded clipping into its factor."""
+
+    def _log_step(self, sums: StepSums, optimizer: torch.optim.Optimizer) -> None:
+        """sums: of all micro-batches and ranks of the step."""
+        self.log("train/loss", sums.mean_loss())
         self.log("train/units" if self.stage.dpo else "train/tokens", sums.count)
         if self.stage.dpo:
             self.log("dpo/margin", sums.margin / sums.pairs.clamp(min=1))
-            self.log("dpo/accuracy", sums.won / sums.pairs.clamp(min=1), prog_bar=True)
+            self.log("dpo/accuracy", sums.won / sums.pairs.clamp(min=1))
         for group in optimizer.param_groups:
             self.log(f"lr/{group['name']}", group["lr"])  # such as lr/llm/matrices
-
-    def _skip_unless_finite(self, loss: Tensor) -> None:
-        """Drop the gradients of a step whose loss or gradient is not finite: the optimiser then changes nothing,
-        neither weights nor its own state.
-
-        loss: summed over all ranks, as the gradient's norm is, so that every rank decides alike. The host reads one
-        number a step. Raises InputError after ``MAX_SKIPPED_IN_A_ROW`` such steps.
-        """
-        norm = parallelize.gradient_norm(self.parameters())
-        finite = bool(torch.isfinite(loss) & torch.isfinite(norm))  # waits for the device
-        self._skipped_in_a_row = 0 if finite else self._skipped_in_a_row + 1
-        self._skipped_steps += not finite
-        self.log("train/skipped_steps", float(self._skipped_steps))
-        if finite:
-            return
-        for parameter in self.parameters():
-            parameter.grad = None  # AdamW passes over it: no decay, no moments, no step count
-        step = self.trainer.global_step + 1  # Lightning counts finished steps
-        numbers = f"loss {float(loss):g}, gradient norm {float(norm):g}"
-        if self.trainer.is_global_zero:
-            log.warning("step %d is skipped: it is not finite (%s)", step, numbers)
-        if self._skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:
-            raise InputError(
-                f"{MAX_SKIPPED_IN_A_ROW} steps in a row are not finite, the last is step {step} ({numbers}); nothing "
-                "was learned from them, and checkpoints are as they were before. Lower stage.lr or set "
-                "trainer.gradient_clip_val, and look at the weights that training begins with"
-            )
 
     def on_save_checkpoint(self, checkpoint: Mapping[str, object]) -> None:
         """Raise before a checkpoint that is not finite is written, so that it takes no other one's place."""

@@ -94,7 +94,8 @@ def optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
             groups.append({"params": matrices, "lr": rate, "weight_decay": decay, "name": f"{part}/matrices"})
         if vectors:
             groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0, "name": f"{part}/vectors"})
-    return torch.optim.AdamW(groups, betas=stage.betas)
+    # fused: one kernel for all, which also scales gradients, or skips the step, by numbers that lie on the device
+    return torch.optim.AdamW(groups, betas=stage.betas, fused=True)
 
 
 def schedule(optimizer: torch.optim.Optimizer, stage: Stage, num_steps: int) -> LambdaLR:

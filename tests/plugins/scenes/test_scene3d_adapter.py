@@ -62,7 +62,7 @@ def test_an_untrained_encoding_changes_nothing_and_a_trained_one_follows_the_cam
     folder = write_scannet(scene, tmp_path / "scene")
     posed = adapter(poses=poses, stride=2)
     visual = posed.prepare(folder)
-    json.dumps(visual.meta)
+    json.dumps(visual.described())
     features = torch.randn(4, 16, 8)
     assert torch.equal(posed.merge(features, visual.meta), adapter(stride=2).merge(features, {}))
     torch.nn.init.normal_(posed.encoding.leave.weight)
