@@ -339,3 +339,14 @@ def test_the_vocabulary_is_asked_for_once_when_the_format_is_built(monkeypatch: 
     assert not calls
     assert chat.decode(example.input_ids.tolist()).count("On the left.") == 10
     assert example.input_ids.tolist().count(tokenizer.convert_tokens_to_ids("<|im_start|>")) == 22
+
+
+def test_rotary_frequencies_stay_exact_where_weights_become_bf16() -> None:
+    llm = build("qwen2", config=SIZES)
+    before = {name: buffer.clone() for name, buffer in llm.named_buffers() if "inv_freq" in name}
+    torch.nn.ModuleDict({"llm": llm}).to(torch.bfloat16)
+    assert {parameter.dtype for parameter in llm.parameters()} == {torch.bfloat16}
+    assert before
+    for name, buffer in llm.named_buffers():
+        if name in before:
+            torch.testing.assert_close(buffer, before[name], rtol=0, atol=0)

@@ -1,6 +1,6 @@
 """Causal language models of Transformers, in the shape of the contract: attention within documents, one separator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -41,6 +41,19 @@ class CausalLM(LanguageModel):
         self.newline = nn.Parameter(torch.empty(self.dim))  # (D,)
         scale = getattr(table, "scalar_embed_scale", 1.0)  # Gemma multiplies its embeddings by it
         nn.init.normal_(self.newline, std=getattr(model.config, "initializer_range", 0.02) * scale)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CausalLM":
+        """What ``to``, ``bfloat16`` and the like do. Rotary frequencies move, but keep their precision: rounded to
+        bfloat16 they turn position 4,000 by up to half a radian."""
+        exact: list[tuple[nn.Module, str, Tensor]] = []
+        for module in self.modules():
+            exact += [(module, name, b) for name, b in module._buffers.items() if b is not None and "inv_freq" in name]
+        super()._apply(fn, recurse)
+        for module, name, frequencies in exact:
+            changed = module._buffers[name]
+            if changed is not None and changed.dtype != frequencies.dtype:
+                module._buffers[name] = frequencies.to(changed.device)
+        return self
 
     def blocks(self) -> list[nn.Module]:
         """The decoder layers: the first list of modules that has as many as the config says."""

@@ -229,6 +229,6 @@ def _mapped(value: object, change: Callable[[Tensor], Tensor]) -> object:
         return value._replace(offsets=change(value.offsets))
     if isinstance(value, Targets):
         return Targets(change(value.positions), change(value.ids), change(value.documents), value.columns)
-    if isinstance(value, tuple):  # of BatchVisual
-        return tuple(visual.map_tensors(change) for visual in value)
-    return value
+    if isinstance(value, tuple):
+        return tuple(_mapped(part, change) for part in value)
+    return value.map_tensors(change) if isinstance(value, BatchVisual) else value
