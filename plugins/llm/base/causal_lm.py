@@ -48,7 +48,7 @@ class CausalLM(LanguageModel):
         exact: list[tuple[nn.Module, str, Tensor]] = []
         for module in self.modules():
             exact += [(module, name, b) for name, b in module._buffers.items() if b is not None and "inv_freq" in name]
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for module, name, frequencies in exact:
             changed = module._buffers[name]
             if changed is not None and changed.dtype != frequencies.dtype:
