@@ -128,8 +128,9 @@ def train(case: Case, ranks: int) -> Learned:
     losses, syncs = Losses(), Syncs()
     trainer = Trainer(
         accelerator="cpu", devices=ranks, strategy=strategy, max_epochs=1, gradient_clip_val=0.5,
-        accumulate_grad_batches=case.micro_batches // ranks, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False, callbacks=[losses, syncs],
+        accumulate_grad_batches=case.micro_batches // ranks, logger=False, log_every_n_steps=1,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        use_distributed_sampler=False, callbacks=[losses, syncs],
     )  # fmt: skip
     every = batches(assembly, 1)[0] * case.epochs
     own = every[trainer.global_rank :: ranks]
