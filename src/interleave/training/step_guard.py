@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_A_ROW = 10
 """Steps in a row without a finite loss and gradient that end a run."""
-EPSILON = 1e-6
+CLIP_EPSILON = 1e-6
 """Added to a norm before it divides, as torch's clip_grad_norm_ does."""
 
 
@@ -47,7 +47,7 @@ class StepGuard:
         finite = torch.isfinite(loss) & torch.isfinite(norm)
         scale = factor
         if clip:
-            scale = factor * (clip / (norm * factor + EPSILON)).clamp(max=1)
+            scale = factor * (clip / (norm * factor + CLIP_EPSILON)).clamp(max=1)
         self._count(~finite, torch.stack([torch.full_like(norm, step), loss.to(norm), norm]))
         if getattr(optimizer, "_step_supports_amp_scaling", False):
             # how torch's GradScaler talks to fused optimisers: gradients are divided by the one, and nothing is done
