@@ -7,12 +7,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from interleave import NEWLINE, InputError, ModalityAdapter, VisionSpec, Visual, load_image, modalities
+from interleave import (
+    NEWLINE,
+    InputError,
+    ModalityAdapter,
+    Resize,
+    VisionSpec,
+    Visual,
+    modalities,
+    picture_size,
+    resized,
+)
 
-from .base.anyres import Size, best_resolution, margins, on_page, read_pinpoints, shrunk
+from .base.anyres import Size, best_resolution, cut_into_tiles, margins, on_page, read_pinpoints, shrunk
 from .base.pooled_views import need_square
 
 Merge = Literal["flat", "spatial", "spatial_unpad"]
@@ -29,6 +38,8 @@ class MultiPatch(ModalityAdapter):
     merge: ``flat`` is tile after tile, ``spatial`` row after row of the page, ``spatial_unpad`` leaves the page's
         margins out and ends each row with the learned separator (and a picture without tiles, too).
     fit: of a picture without tiles, as for images; an overview is resized directly.
+    resize: as for images. A picture that is decoded ``scaled`` has its sides rounded, so that now and then a page shows
+        one row more or less of it.
     """
 
     def __init__(
@@ -38,9 +49,10 @@ class MultiPatch(ModalityAdapter):
         max_tiles: int | None = None,
         merge: Merge = "spatial_unpad",
         fit: Literal["square", "pad"] = "square",
+        resize: Resize = "torch",
     ) -> None:
         """Raises InputError for options that do not fit."""
-        super().__init__(vision, fit)
+        super().__init__(vision, fit, resize)
         self.pages = read_pinpoints(pinpoints, vision.size)
         if max_tiles is not None and (max_tiles < 1 or merge != "spatial_unpad"):
             raise InputError(
@@ -49,24 +61,25 @@ class MultiPatch(ModalityAdapter):
         if self.pages and merge != "flat":
             need_square(vision, f"merge={merge}")
         self.max_tiles, self.merge_type = max_tiles, merge
+        # pages are multiples of a view's side, so an overview needs no more than a page does
+        widths, heights = zip((vision.size, vision.size), *self.pages, strict=True)
+        self.least = (max(widths), max(heights))
 
     def prepare(self, data: object) -> Visual:
         """A picture -> views (1 + tiles, 3, S, S), the overview first, then the tiles row by row. Raises BadSample."""
-        image = load_image(data)
+        picture = self.picture(data, self.least)
         if not self.pages:
             layout: list[str | int] = [self.vision.tokens]
             if self.merge_type == "spatial_unpad":
                 layout.append(NEWLINE)
-            return Visual("multipatch", self.views([image]), layout)
-        side = self.vision.size
-        page = on_page(image, best_resolution(image.size, self.pages))
-        cols, rows = page.width // side, page.height // side
-        pictures = [image.resize((side, side), Image.Resampling.BICUBIC)]
-        for row in range(rows):
-            for col in range(cols):
-                pictures.append(page.crop((col * side, row * side, (col + 1) * side, (row + 1) * side)))
-        meta = self.geometry(rows, cols, image.size)
-        return Visual("multipatch", self.views(pictures), self.layout(len(pictures), meta), meta)
+            return Visual("multipatch", self.views([picture]), layout)
+        side, size = self.vision.size, picture_size(picture)
+        width, height = best_resolution(size, self.pages)
+        overview = resized(picture, (side, side))  # (3, S, S)
+        tiles = cut_into_tiles(on_page(picture, (width, height)), side)  # (tiles, 3, S, S)
+        views = torch.cat([overview[None], tiles])  # (1 + tiles, 3, S, S)
+        meta = self.geometry(height // side, width // side, size)
+        return Visual("multipatch", views, self.layout(len(views), meta), meta)
 
     def geometry(self, rows: int, cols: int, picture: Size) -> dict[str, int]:
         """What ``merge`` must know of a page of ``rows`` x ``cols`` tiles that shows a picture of this size in pixels.

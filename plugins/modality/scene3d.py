@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interleave import InputError, VisionSpec, Visual, load_image, modalities
+from interleave import InputError, Resize, VisionSpec, Visual, modalities
 
 from ..scenes.pose_encoding import PoseEncoding, Poses
 from ..scenes.readers.open_scene import open_scene
@@ -34,7 +34,7 @@ class Scene3D(PooledViews):
     poses: what patches learn of their place in the scene, with weights of their own: nothing (``none``), a
         ``pointmap`` from depth, or ``rays`` without depth.
     titles: write each camera's position before its view, in the axes of the ``world`` or of the ``first`` view.
-    pool, stride, newline, fit: as for videos, with views for frames.
+    pool, stride, newline, fit, resize: as for videos, with views for frames.
     """
 
     def __init__(  # noqa: PLR0913 (the options that a config sets)
@@ -50,9 +50,10 @@ class Scene3D(PooledViews):
         stride: int = 1,
         newline: Newline = "none",
         fit: Literal["square", "pad"] = "square",
+        resize: Resize = "torch",
     ) -> None:
         """Raises InputError for options that do not fit."""
-        super().__init__(vision, pool, stride, newline, fit)
+        super().__init__(vision, (pool, stride, newline), fit, resize)
         if far is not None and not far > 0:
             raise InputError(f"far is {far}; a view sees farther than 0, or null")
         if poses != "none" and llm_dim < 1:
@@ -64,7 +65,7 @@ class Scene3D(PooledViews):
         """A scene -> its views (V, 3, S, S), V at most ``max_views``. Raises BadSample."""
         scene = open_scene(data, self.max_views)
         shown = [scene[i] for i in select(scene, self.max_views, self.view_selection, self.far)]
-        pixels = self.views([load_image(view.picture) for view in shown])  # (V, 3, S, S)
+        pixels = self.views([self.picture(view.picture) for view in shown])  # (V, 3, S, S)
         return Visual("scene3d", pixels, self.layout(self._titles(shown)), self.encoding.describe(shown, self.fit))
 
     def merge(self, features: Tensor, meta: Mapping[str, object]) -> Tensor:

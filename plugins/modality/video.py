@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from interleave import VisionSpec, Visual, load_frames, modalities
+from interleave import Resize, VisionSpec, Visual, modalities, read_frames
 
 from .base.pooled_views import Newline, Pool, PooledViews
 
@@ -28,7 +28,7 @@ class Video(PooledViews):
     fps: frames a second, for ``sampling=fps``.
     timeout: seconds after which reading a file is given up.
     times: write each frame's time in seconds before it.
-    fit: as for images.
+    fit, resize: as for images.
     """
 
     samples = True
@@ -46,16 +46,18 @@ class Video(PooledViews):
         timeout: float = 60.0,
         times: bool = False,
         fit: Literal["square", "pad"] = "square",
+        resize: Resize = "torch",
     ) -> None:
-        super().__init__(vision, pool, stride, newline, fit)
+        super().__init__(vision, (pool, stride, newline), fit, resize)
         self.num_frames, self.times = num_frames, times
-        self.read_frames = partial(load_frames, reader=reader, sampling=sampling, fps=fps, timeout=timeout)
+        self.read_frames = partial(read_frames, reader=reader, sampling=sampling, fps=fps, timeout=timeout)
 
     def prepare(self, data: object) -> Visual:
         """A video -> its frames (V, 3, S, S), V at most ``num_frames``. Raises BadSample."""
-        images, seconds = self.read_frames(data, self.num_frames)
+        frames, seconds = self.read_frames(data, self.num_frames)
+        pictures = [self.picture(frame) for frame in frames]
         titles = [f"{second:.1f}s " if self.times else "" for second in seconds]
-        return Visual("video", self.views(images), self.layout(titles))
+        return Visual("video", self.views(pictures), self.layout(titles))
 
     def fewer(self, views: int) -> "Video":
         """The same adapter with at most ``views`` frames."""

@@ -43,7 +43,9 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
     )
     from .interfaces.task import Scored, Task
     from .media.images import list_frames, load_image, uniform
-    from .media.videos import load_frames
+    from .media.pixels import Picture, Resize
+    from .media.videos import load_frames, read_frames
+    from .media.views import picture_size, resized
     from .model.document_attention import register_attention
     from .processing.llava_records import preference_from_llava, sample_from_llava
     from .scoring import metrics
@@ -85,7 +87,9 @@ _NAMES_IN = {
     ],
     "interfaces.task": ["Scored", "Task"],
     "media.images": ["list_frames", "load_image", "uniform"],
-    "media.videos": ["load_frames"],
+    "media.pixels": ["Picture", "Resize"],
+    "media.videos": ["load_frames", "read_frames"],
+    "media.views": ["picture_size", "resized"],
     "model.document_attention": ["register_attention"],
     "processing.llava_records": ["preference_from_llava", "sample_from_llava"],
     "scoring.interleave_bench": ["BENCH", "TASK_OF", "released_rows"],
@@ -114,9 +118,11 @@ __all__ = [
     "Message",
     "ModalityAdapter",
     "Note",
+    "Picture",
     "Preference",
     "Projector",
     "Records",
+    "Resize",
     "Sample",
     "Scored",
     "Segments",
@@ -138,13 +144,16 @@ __all__ = [
     "load_plugins",
     "metrics",
     "modalities",
+    "picture_size",
     "preference_from_llava",
     "projectors",
+    "read_frames",
     "read_json",
     "real_parameters",
     "register_attention",
     "released_rows",
     "replacing",
+    "resized",
     "sample_from_llava",
     "tasks",
     "uniform",

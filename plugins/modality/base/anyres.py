@@ -8,9 +8,10 @@ import math
 import re
 from collections.abc import Sequence
 
-from PIL import Image
+import torch
+from torch import Tensor
 
-from interleave import InputError
+from interleave import InputError, Picture, picture_size, resized
 
 Size = tuple[int, int]
 """Width and height, in pixels or tokens."""
@@ -71,17 +72,25 @@ def best_resolution(picture: Size, resolutions: Sequence[Size]) -> Size:
     return max(resolutions, key=kept_and_waste)
 
 
-def on_page(image: Image.Image, page: Size) -> Image.Image:
-    """The picture as large as it fits, in the middle of a black page."""
-    scale_w, scale_h = page[0] / image.width, page[1] / image.height
+def on_page(picture: Picture, page: Size) -> Tensor:
+    """The picture as large as it fits, in the middle of a black page: (3, H, W) uint8."""
+    size = picture_size(picture)
+    scale_w, scale_h = page[0] / size[0], page[1] / size[1]
     if scale_w < scale_h:  # it fills the width
-        width, height = page[0], min(math.ceil(image.height * scale_w), page[1])
+        width, height = page[0], min(math.ceil(size[1] * scale_w), page[1])
     else:
-        width, height = min(math.ceil(image.width * scale_h), page[0]), page[1]
-    canvas = Image.new("RGB", page)
-    resized = image.resize((width, height), Image.Resampling.BICUBIC)
-    canvas.paste(resized, ((page[0] - width) // 2, (page[1] - height) // 2))
-    return canvas
+        width, height = min(math.ceil(size[0] * scale_h), page[0]), page[1]
+    left, top = (page[0] - width) // 2, (page[1] - height) // 2
+    pixels = torch.zeros(3, page[1], page[0], dtype=torch.uint8)
+    pixels[:, top : top + height, left : left + width] = resized(picture, (width, height))
+    return pixels
+
+
+def cut_into_tiles(page: Tensor, side: int) -> Tensor:
+    """(3, rows * side, cols * side) -> (rows * cols, 3, side, side), row by row."""
+    squares = page.unflatten(2, (-1, side)).unflatten(1, (-1, side))  # (3, rows, side, cols, side)
+    tiles: Tensor = squares.permute(1, 3, 0, 2, 4).flatten(0, 1)  # flatten has no types
+    return tiles
 
 
 def margins(picture: Size, tokens: Size) -> Size:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from interleave import NEWLINE, InputError, ModalityAdapter, VisionSpec
+from interleave import NEWLINE, InputError, ModalityAdapter, Resize, VisionSpec
 
 Pool = Literal["average", "max", "bilinear", "stride"]
 Newline = Literal["none", "one_token", "frame", "grid"]
@@ -33,13 +33,15 @@ class PooledViews(ModalityAdapter):
     """Views one after another, all pooled the same way."""
 
     def __init__(
-        self, vision: VisionSpec, pool: Pool, stride: int, newline: Newline, fit: Literal["square", "pad"]
+        self, vision: VisionSpec, tokens: tuple[Pool, int, Newline], fit: Literal["square", "pad"], resize: Resize
     ) -> None:
-        """pool, stride, newline: as the options of ``video``.
+        """tokens: the options ``pool``, ``stride`` and ``newline`` of ``video``.
+        fit, resize: as for images.
 
         Raises InputError where nothing would be left of a view, or where its tokens are no square to pool.
         """
-        super().__init__(vision, fit)
+        super().__init__(vision, fit, resize)
+        pool, stride, newline = tokens
         if not 1 <= stride <= vision.grid:
             raise InputError(f"stride is {stride}; it must be from 1 to the {vision.grid} tokens a side of a view")
         if stride > 1:

@@ -8,6 +8,11 @@ NO_CAMERAS = {"poses": "none", "titles": "none"}
 """Options of a 3D modality that shows views as plain pictures."""
 
 
+def as_published(modalities: Mapping[str, Config]) -> dict[str, Config]:
+    """The nodes of a published model's modalities, whose pictures Pillow resizes, as when it was trained."""
+    return {kind: {**node, "resize": "pillow"} for kind, node in modalities.items()}
+
+
 def camera_refusals(modalities: Mapping[str, Config]) -> dict[str, str]:
     """Options of the 3D modality that tell the model where cameras stood -> why no published layout holds them."""
     node = modalities.get("scene3d", {})

@@ -7,7 +7,7 @@ from transformers import LlavaConfig, LlavaOnevisionConfig, PreTrainedTokenizerB
 
 from ..core.options import Config
 from .layout import Export, Parts
-from .limits import NO_CAMERAS, camera_refusals, fit_refusals
+from .limits import NO_CAMERAS, as_published, camera_refusals, fit_refusals
 from .llava_hf_read import VISION_ENCODERS, described_config, model_parts, pads_pictures
 from .llava_hf_write import IMAGE, llava_processor, write_model_description
 from .tensor_files import TensorSpec
@@ -63,7 +63,7 @@ class Llava:
         described = described_config(folder, config, self.config_class)
         return {
             **model_parts(folder, described),
-            "modality": self.modalities(folder, described),
+            "modality": as_published(self.modalities(folder, described)),
             "single_picture": self.single_picture,
         }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..core.options import Config
 from .layout import Export, Parts
-from .limits import camera_refusals, fit_refusals, without_cameras
+from .limits import as_published, camera_refusals, fit_refusals, without_cameras
 from .llava_original_read import projector, read_modalities, rope_parameters, vision_encoder
 from .llava_original_write import LLM_KEYS, description
 from .tensor_files import TensorSpec
@@ -44,7 +44,7 @@ class Original:
             "vision_encoder": vision_encoder(folder, config),
             "projector": projector(folder, config),
             "llm": {"name": "qwen2", "config": llm, "tokenizer": str(folder)},
-            "modality": read_modalities(folder, config),
+            "modality": as_published(read_modalities(folder, config)),
             "single_picture": "multipatch" if cuts_tiles else "image",
         }
 

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ..core.options import Config
 from ..core.types import Segments, VisionSpec, Visual
+from ..media.pixels import OPENERS, Picture, Resize
 from ..media.views import to_view
 
 if TYPE_CHECKING:
@@ -212,12 +212,13 @@ class ModalityAdapter(nn.Module, ABC):
     """Whether it leaves out pictures of a piece of media by design, as a video's frames are sampled. Where it does
     not, the audit of an evaluation counts each one left out as lost."""
 
-    def __init__(self, vision: VisionSpec, fit: Literal["square", "pad"] = "square") -> None:
+    def __init__(self, vision: VisionSpec, fit: Literal["square", "pad"] = "square", resize: Resize = "torch") -> None:
         """vision: the views that the model takes, and how many features each has after the projector.
         fit: how a picture becomes a square view: resized directly, or padded with the mean colour first.
+        resize: who resizes what ``picture`` opens.
         """
         super().__init__()
-        self.vision, self.fit = vision, fit
+        self.vision, self.fit, self.resize = vision, fit, resize
 
     @abstractmethod
     def prepare(self, data: Any) -> Visual:  # Any: each adapter says which data it takes
@@ -241,6 +242,16 @@ class ModalityAdapter(nn.Module, ABC):
         """The same adapter, showing at most ``views`` views of a piece of media; None where it cannot show fewer."""
         return None
 
-    def views(self, images: Sequence[Image.Image]) -> Tensor:
+    def picture(self, data: object, least: tuple[int, int] | None = None) -> Picture:
+        """What ``interleave.load_image`` takes -> a picture to be resized as the option ``resize`` says.
+
+        least: the width and height in which it is needed; by default those of a view. With ``resize=scaled`` a large
+            JPEG comes smaller than it is, but not below them.
+
+        Raises BadSample for what is no picture.
+        """
+        return OPENERS[self.resize](data, least or (self.vision.size, self.vision.size))
+
+    def views(self, pictures: Sequence[Picture]) -> Tensor:
         """V pictures of any size -> (V, 3, S, S) uint8."""
-        return torch.stack([to_view(image, self.vision, self.fit) for image in images])
+        return torch.stack([to_view(picture, self.vision, self.fit) for picture in pictures])

@@ -1,12 +1,13 @@
 """Files to pictures: the only place where images are opened."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import overload
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from ..core.errors import BadSample
 
@@ -17,16 +18,32 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".
 def load_image(data: object) -> Image.Image:
     """A path, a file's bytes, a PIL image or an array (H, W, 3) uint8 -> an RGB picture whose pixels are decoded.
 
-    Raises BadSample where it is none of these, or no picture.
+    A PIL image that is RGB already comes back itself. Raises BadSample where it is none of these, or no picture.
     """
     if isinstance(data, Image.Image):
-        return data.convert("RGB")
+        return as_rgb(data)
     if isinstance(data, np.ndarray):  # (H, W, 3)
-        return Image.fromarray(data).convert("RGB")
+        return as_rgb(Image.fromarray(data))
+    with opened_image(data) as image:
+        return as_rgb(image)
+
+
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The picture decoded, in red, green and blue: itself where it is so already, else a copy."""
+    if image.mode != "RGB":
+        return image.convert("RGB")
+    image.load()  # decodes now, so that a broken file fails here
+    return image
+
+
+@contextmanager
+def opened_image(data: object) -> Iterator[ImageFile.ImageFile]:
+    """An image file, by its path or as bytes, of which only the header is read. Whatever Pillow raises inside for its
+    content becomes BadSample."""
     name = f"an image of {len(data)} bytes" if isinstance(data, bytes) else str(existing_path(data))
     try:
         with Image.open(io.BytesIO(data) if isinstance(data, bytes) else name) as image:
-            return image.convert("RGB")  # decodes now, so that a broken file fails here
+            yield image
     except UnidentifiedImageError:
         raise BadSample("not an image", f"{name} is not an image that Pillow can read") from None
     # Pillow's readers raise SyntaxError and ValueError, too, for broken files

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import av
+import numpy as np
 from av.codec.context import ThreadType
-from PIL import Image
+from numpy.typing import NDArray
 
 from ..core.errors import BadSample, InputError
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 VideoFile = Path | str | bytes
 """A path, or the content of a file."""
+
+FrameArray = NDArray[np.uint8]
+"""An upright RGB picture, (H, W, 3)."""
 
 MIN_SHARE_FOUND = 0.9
 """Of the frames that a file claims, and of those that are asked for, so many must be there; fewer and it was cut."""
@@ -34,8 +38,8 @@ class Clip(Protocol):
     times: Sequence[float]
     keyframes: Sequence[int]
 
-    def get(self, chosen: Sequence[int]) -> list[Image.Image]:
-        """The frames of these numbers, which ascend, as upright RGB pictures. Raises BadSample."""
+    def get(self, chosen: Sequence[int]) -> list[FrameArray]:
+        """The frames of these numbers, which ascend. Raises BadSample."""
 
 
 def open_clip(data: VideoFile, reader: str, name: str) -> Clip:
@@ -82,10 +86,10 @@ class PyAV:
         self.times = [float(pts * time_base) for pts in self.stamps]
         self.keyframes = [number for number, packet in enumerate(packets) if packet.is_keyframe]
 
-    def get(self, chosen: Sequence[int]) -> list[Image.Image]:
+    def get(self, chosen: Sequence[int]) -> list[FrameArray]:
         """As ``Clip.get``. A frame that does not decode is replaced by the nearest that does, if these are few."""
         wanted = {self.stamps[number] for number in chosen}
-        found: dict[int, Image.Image] = {}  # pts -> picture
+        found: dict[int, FrameArray] = {}  # pts -> picture
         with self._open() as (container, stream):
             self._decode_by_seeking(container, stream, wanted, found)
         if len(found) < len(wanted):  # seeking goes astray in some edited files: read this one from its beginning
@@ -99,7 +103,7 @@ class PyAV:
         return [found[_nearest(self.stamps[number], found)] for number in chosen]
 
     def _decode_by_seeking(
-        self, container: "InputContainer", stream: "VideoStream", wanted: set[int], found: dict[int, Image.Image]
+        self, container: "InputContainer", stream: "VideoStream", wanted: set[int], found: dict[int, FrameArray]
     ) -> None:
         """Put the pictures of the ``wanted`` pts into ``found``, as far as seeking to key frames leads to them."""
         reached = -1  # the last frame that was seen so far, or the key frame that was tried last
@@ -112,7 +116,7 @@ class PyAV:
             reached = max(self._decode(container, stream, remaining, found), keyframe)
 
     def _decode(
-        self, container: "InputContainer", stream: "VideoStream", wanted: set[int], found: dict[int, Image.Image]
+        self, container: "InputContainer", stream: "VideoStream", wanted: set[int], found: dict[int, FrameArray]
     ) -> int:
         """Decode until nothing more is wanted, or until the next wanted frame lies behind another key frame.
 
@@ -171,13 +175,13 @@ class TorchCodec:
         except (RuntimeError, ValueError) as error:
             raise BadSample("broken video", f"{name} cannot be decoded: {_one_line(error)}") from None
 
-    def get(self, chosen: Sequence[int]) -> list[Image.Image]:
+    def get(self, chosen: Sequence[int]) -> list[FrameArray]:
         """As ``Clip.get``."""
         try:
             frames = self.decoder.get_frames_at(list(chosen)).data  # (F, 3, H, W) uint8
         except (RuntimeError, IndexError, ValueError) as error:
             raise BadSample("broken video", f"{self.name} cannot be decoded: {_one_line(error)}") from None
-        return [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in frames]
+        return [frame.permute(1, 2, 0).numpy() for frame in frames]
 
 
 class Decord:
@@ -199,13 +203,13 @@ class Decord:
         except self.failures as error:
             raise BadSample("broken video", f"{name} cannot be decoded: {_one_line(error)}") from None
 
-    def get(self, chosen: Sequence[int]) -> list[Image.Image]:
+    def get(self, chosen: Sequence[int]) -> list[FrameArray]:
         """As ``Clip.get``."""
         try:
             frames = self.video.get_batch(list(chosen)).asnumpy()  # (F, H, W, 3) uint8
         except (*self.failures, IndexError) as error:
             raise BadSample("broken video", f"{self.name} cannot be decoded: {_one_line(error)}") from None
-        return [Image.fromarray(frame) for frame in frames]
+        return list(frames)
 
 
 READERS: Mapping[str, Callable[[VideoFile, str], Clip]] = {
@@ -237,12 +241,10 @@ def _source(data: VideoFile) -> io.BytesIO | str:
     return io.BytesIO(data) if isinstance(data, bytes) else str(data)
 
 
-def _upright(frame: "VideoFrame") -> Image.Image:
-    """The frame as an RGB picture, turned counter-clockwise by as much as the file says."""
-    transposes = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
-    image: Image.Image = frame.to_image()
-    degrees = frame.rotation % 360
-    return image.transpose(transposes[degrees]) if degrees in transposes else image
+def _upright(frame: "VideoFrame") -> FrameArray:
+    """The frame turned counter-clockwise by as much as the file says."""
+    quarters = {90: 1, 180: 2, 270: 3}.get(frame.rotation % 360, 0)
+    return np.rot90(frame.to_ndarray(format="rgb24"), quarters)
 
 
 def _one_line(error: Exception) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ..core.errors import BadSample, InputError
 from .images import existing_path, list_frames, load_image, uniform
-from .video_readers import VideoFile, open_clip
+from .video_readers import FrameArray, VideoFile, open_clip
 
 Sampling = Literal["uniform", "fps", "keyframes"]
 """Which frames of a video are shown.
@@ -43,6 +43,15 @@ def load_frames(
 
     Raises BadSample for a video that cannot be used, and InputError for options that no video can be read with.
     """
+    frames, times = read_frames(data, count, reader, sampling, fps, timeout)
+    return [load_image(frame) for frame in frames], times
+
+
+def read_frames(
+    data: object, count: int, reader: str, sampling: Sampling, fps: float | None, timeout: float
+) -> tuple[Sequence[object], list[float]]:
+    """As ``load_frames``, with frames as what ``load_image`` takes: those of a file as arrays (H, W, 3) uint8, others
+    as they are in ``data``, unopened."""
     _check(count, sampling, fps, timeout)
     if isinstance(data, bytes) or (isinstance(data, (str, Path)) and existing_path(data).is_file()):
         file: VideoFile = data
@@ -50,7 +59,7 @@ def load_frames(
     pictures = list_frames(data)
     times = [float(number) for number in range(len(pictures))]
     chosen = choose_frames(times, list(range(len(pictures))), count, sampling, fps)
-    return [load_image(pictures[number]) for number in chosen], [float(number) for number in chosen]
+    return [pictures[number] for number in chosen], [float(number) for number in chosen]
 
 
 def choose_frames(
@@ -94,14 +103,14 @@ def with_timeout(seconds: float, read: Callable[[], T], name: str) -> T:
 
 def _read_file(
     file: VideoFile, count: int, reader: str, sampling: Sampling, fps: float | None
-) -> tuple[list[Image.Image], list[float]]:
+) -> tuple[list[FrameArray], list[float]]:
     clip = open_clip(file, reader, _display_name(file))
     if not clip.times:
         raise BadSample("broken video", f"{_display_name(file)} has a video stream without frames")
     chosen = choose_frames(clip.times, clip.keyframes, count, sampling, fps)
-    images = clip.get(chosen)
+    frames = clip.get(chosen)
     start = clip.times[0]  # some files begin their clock elsewhere than at 0
-    return images, [clip.times[number] - start for number in chosen]
+    return frames, [clip.times[number] - start for number in chosen]
 
 
 def _display_name(file: VideoFile) -> str:

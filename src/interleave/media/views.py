@@ -2,29 +2,57 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from ..core.types import VisionSpec
+from .pixels import Picture
 
 
-def to_view(image: Image.Image, vision: VisionSpec, fit: str) -> Tensor:
-    """An RGB picture -> (3, S, S) uint8 with S = ``vision.size``, resized bicubically as the published models do.
+def to_view(picture: Picture, vision: VisionSpec, fit: str) -> Tensor:
+    """An RGB picture -> (3, S, S) uint8 with S = ``vision.size``, resized bicubically.
 
     fit: ``square`` resizes it directly; ``pad`` keeps the aspect ratio and fills up with the mean colour first.
     """
-    if fit == "pad" and image.width != image.height:
-        image = _padded_to_square(image, vision)
-    if image.size != (vision.size, vision.size):
-        image = image.resize((vision.size, vision.size), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(image))  # (S, S, 3)
-    return pixels.permute(2, 0, 1).contiguous()  # (3, S, S)
+    width, height = picture_size(picture)
+    if fit == "pad" and width != height:
+        picture = _padded_to_square(picture, vision)
+    return resized(picture, (vision.size, vision.size))
 
 
-def _padded_to_square(image: Image.Image, vision: VisionSpec) -> Image.Image:
+def resized(picture: Picture, size: tuple[int, int]) -> Tensor:
+    """An RGB picture -> (3, H, W) uint8, bicubically and with antialiasing.
+
+    picture: what Pillow has opened is resized with Pillow, to the values of the published models; a tensor with torch.
+    size: width and height.
+    """
+    if isinstance(picture, Tensor):
+        if picture_size(picture) == size:
+            return picture.contiguous()
+        # one picture of a batch; its values are rounded and kept within 0..255
+        return F.interpolate(picture[None], size[::-1], mode="bicubic", antialias=True)[0].contiguous()
+    if picture.size != size:
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()  # (H, W, 3) -> (3, H, W)
+
+
+def picture_size(picture: Picture) -> tuple[int, int]:
+    """Width and height in pixels."""
+    return (picture.shape[2], picture.shape[1]) if isinstance(picture, Tensor) else picture.size
+
+
+def _padded_to_square(picture: Picture, vision: VisionSpec) -> Picture:
     """The picture in the middle of a square of the mean colour, as LLaVA's ``expand2square``."""
-    side = max(image.size)
+    width, height = picture_size(picture)
+    side = max(width, height)
+    left, top = (side - width) // 2, (side - height) // 2
     red, green, blue = (int(255 * mean) for mean in vision.mean)
+    if isinstance(picture, Tensor):
+        colour = torch.tensor([red, green, blue], dtype=torch.uint8)
+        square = colour.repeat(side, side, 1).permute(2, 0, 1)  # (3, side, side), in memory as (side, side, 3)
+        square[:, top : top + height, left : left + width] = picture
+        return square
     canvas = Image.new("RGB", (side, side), (red, green, blue))
-    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    canvas.paste(picture, (left, top))
     return canvas

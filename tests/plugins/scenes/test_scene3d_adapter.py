@@ -26,7 +26,7 @@ def test_pictures_alone_are_shown_as_ever() -> None:
     pictures = list(np.random.default_rng(0).integers(0, 255, (23, 20, 30, 3), dtype=np.uint8))
     visual = adapter(max_views=6).prepare(pictures)
     plain = adapter(max_views=6)
-    expected = plain.views([il.load_image(pictures[i]) for i in np.linspace(0, 22, 6).astype(int)])
+    expected = plain.views([plain.picture(pictures[i]) for i in np.linspace(0, 22, 6).astype(int)])
     assert torch.equal(visual.pixel_values, expected)
     assert (list(visual.layout), visual.meta) == ([16] * 6, {})
 
