@@ -17,6 +17,7 @@ from .optimizer import Stage
 from .parallelize import TOWERS, FSDP2Strategy
 from .parallelize_units import Sharding
 from .resume import AtomicCheckpointIO
+from .step_times import StepTimes
 
 ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
 """What ``_target_`` may begin with: packages whose objects a config may make. Any other could run anything."""
@@ -54,6 +55,7 @@ def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Tr
         # without a folder of its own Lightning takes hpc_ckpt_*.ckpt of whatever run lies in the working directory
         "default_root_dir": config["run"],
         "plugins": [AtomicCheckpointIO()],
+        "profiler": StepTimes(),  # which the accounting reads
         **config["trainer"],
     }
     strategy = options.get("strategy")

@@ -15,7 +15,7 @@ from ..model.interleaved_model import InterleavedModel
 from . import parallelize
 from .dpo import preference_loss
 from .lora import inject
-from .optimizer import Stage, freeze, optimizer, schedule
+from .optimizer import Stage, freeze, optimizer, parts, schedule
 from .step_guard import StepGuard
 from .step_sums import StepSums
 
@@ -92,13 +92,14 @@ class LitInterleaved(LightningModule):
         self._guard.prepare(optimizer, sums.loss, factor, self.trainer.gradient_clip_val, step)
         if is_log_step(self.trainer, step):
             self.log("train/skipped_steps", float(self._guard.report(self.trainer.is_global_zero)))
-            self._log_step(sums, optimizer)
+            self._log_step(sums, optimizer, factor)
 
     def configure_gradient_clipping(self, *_: object, **__: object) -> None:
         """Nothing: the step's guard has folded clipping into its factor."""
 
-    def _log_step(self, sums: StepSums, optimizer: torch.optim.Optimizer) -> None:
-        """sums: of all micro-batches and ranks of the step."""
+    def _log_step(self, sums: StepSums, optimizer: torch.optim.Optimizer, factor: Tensor) -> None:
+        """sums: of all micro-batches and ranks of the step. factor: by which gradients are multiplied before they are
+        clipped. A collective, which each rank must call."""
         self.log("train/loss", sums.mean_loss())
         self.log("train/units" if self.stage.dpo else "train/tokens", sums.count)
         if self.stage.dpo:
@@ -106,6 +107,9 @@ class LitInterleaved(LightningModule):
             self.log("dpo/accuracy", sums.won / sums.pairs.clamp(min=1))
         for group in optimizer.param_groups:
             self.log(f"lr/{group['name']}", group["lr"])  # such as lr/llm/matrices
+        for part, parameters in parts(self.model).items():
+            if any(parameter.grad is not None for parameter in parameters.values()):
+                self.log(f"grad/{part}", parallelize.gradient_norm(parameters.values()).to(factor.device) * factor)
 
     def on_save_checkpoint(self, checkpoint: Mapping[str, object]) -> None:
         """Raise before a checkpoint that is not finite is written, so that it takes no other one's place."""

@@ -7,8 +7,14 @@ from ..data.log_steps import LogSteps
 
 Metrics = dict[str, int | str | float | dict[str, float]]
 """What stands behind the bar, by name."""
-IN_BAR = ("train/loss", "dpo/accuracy")
-"""Logged numbers that stand there; what is logged with ``prog_bar=True`` Lightning would read at every step."""
+IN_BAR = {
+    "train/loss": "train/loss",
+    "dpo/accuracy": "dpo/accuracy",
+    "speed/tokens_per_second": "tokens/s",
+    "speed/mfu": "MFU",
+}
+"""Logged numbers that stand there -> what they are called there. What is logged with ``prog_bar=True`` Lightning would
+read at every step."""
 
 
 class Progress(RichProgressBar):
@@ -26,7 +32,7 @@ class Progress(RichProgressBar):
             metrics = super().get_metrics(trainer, pl_module)
             self._shown = {name: value for name, value in metrics.items() if name != "v_num"}
             logged = trainer.callback_metrics
-            self._shown |= {name: float(logged[name]) for name in IN_BAR if name in logged}
+            self._shown |= {shown: float(logged[name]) for name, shown in IN_BAR.items() if name in logged}
         return self._shown
 
     def _get_train_description(self, current_epoch: int) -> str:
