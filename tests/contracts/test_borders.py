@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"core", "scoring", "interfaces", "processing", "checkpoints", "inference"},
     "reports": {"core", "media", "scoring", "interfaces", "evaluation"},
     "training": {
-        "core", "media", "interfaces", "processing", "model", "checkpoints", "data", "inference", "evaluation",
+        "core", "media", "interfaces", "processing", "model", "costs", "checkpoints", "data", "inference", "evaluation",
         "reports",
     },
     "compose": {"core", "interfaces"},

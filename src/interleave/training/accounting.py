@@ -20,7 +20,7 @@ GIB = 2**30
 
 
 @dataclass
-class Interval:
+class LogInterval:
     """What this rank did since the log step before. Numbers are sums over micro-batches.
 
     positions: tokens with padding. samples: documents. begun: when it began, by the host's clock. waited: seconds that
@@ -61,7 +61,7 @@ class Accounting(Callback):
         self._marks: list[RemovableHandle] = []
         self._times = StepTimes()
         self._before_split: dict[str, float] | None = None  # seconds when the step that is measured began
-        self._interval = Interval(0.0)
+        self._interval = LogInterval(0.0)
         self._last_step = 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -102,7 +102,7 @@ class Accounting(Callback):
             self._last_step = trainer.global_step
 
     def _begin(self) -> None:
-        self._interval = Interval(self._times.seconds[DATA])
+        self._interval = LogInterval(self._times.seconds[DATA])
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 

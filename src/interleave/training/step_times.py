@@ -8,7 +8,7 @@ from lightning.pytorch.profilers import Profiler
 
 DATA = "data"
 """The action in which a step waits for its batch."""
-ACTIONS = {
+PARTS_BY_ACTION = {
     "train_dataloader_next": DATA,
     "batch_to_device": "transfer",
     "training_step": "head",
@@ -69,4 +69,4 @@ class StepTimes(Profiler):
 def _own_name(action: str) -> str | None:
     """Our name of an action of Lightning's, which has the form ``[Owner]Class.action``; None for all others."""
     owner, _, what = action.rpartition(".")
-    return ACTIONS.get(what) if owner.startswith(OWNERS) else None
+    return PARTS_BY_ACTION.get(what) if owner.startswith(OWNERS) else None
