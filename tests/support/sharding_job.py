@@ -30,6 +30,7 @@ from interleave.training.lora import Lora
 from interleave.training.optimizer import PARTS, Stage
 from interleave.training.parallelize import TOWERS
 from interleave.training.parallelize_units import DEFAULT_SHARDING, Sharding
+from interleave.training.start import Start
 from interleave.training.step_sums import StepSums
 
 QWEN = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
@@ -120,7 +121,8 @@ def train(case: Case, ranks: int) -> Learned:
     rates: dict[str, float | None] = dict.fromkeys(PARTS, 1e-3)
     stage = Stage(rates | dict.fromkeys(case.frozen), weight_decay=0.1, lora=Lora(rank=2) if case.lora else None)
     shape = ByDocument if case.by_document else LitInterleaved
-    module = shape(assembly.model, stage, checkpoint_activations=TOWERS if case.checkpointed else ())
+    # as in a run: all weights are there, so nothing is read, and the parts are told so
+    module = shape(assembly.model, stage, TOWERS if case.checkpointed else (), Start({}))
     strategy: str | Strategy = "auto"
     if ranks > 1:
         sharding = case.sharding

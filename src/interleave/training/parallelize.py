@@ -86,6 +86,9 @@ class FSDP2Strategy(ModelParallelStrategy):
         if not self.sharding.offload:
             super().model_to_device()
             return
+        for unit in self.model.modules():
+            if isinstance(unit, FSDPModule):
+                unit.reshard()  # what tried its weights may have left them gathered; the optimiser must see shards
         for tensor in [*self.model.parameters(), *self.model.buffers()]:
             if not isinstance(tensor, DTensor):
                 tensor.data = tensor.data.to(self.root_device)
