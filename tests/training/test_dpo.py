@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,11 +20,15 @@ from torch import Tensor
 
 import interleave as il
 from interleave.cli import main
+from interleave.compose import compose
 from interleave.core.types import IGNORE, Example
+from interleave.data.build import build_data
+from interleave.data.datamodule import InterleavedData
 from interleave.data.example_source import ExampleSource, Rendering
 from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate, one_per_row
-from interleave.training.dpo import DPO, References, preference_loss, sigmoid_loss
+from interleave.training.dpo import DPO, preference_loss, sigmoid_loss
+from interleave.training.references import References, pair_batches, references_of
 
 
 def record(number: int, **changes: Any) -> dict[str, Any]:
@@ -157,20 +164,68 @@ def test_ordinary_conversations_count_like_a_pair(assembly: Assembly, media: Pat
     assert float(with_it.loss - without.loss) == pytest.approx(float(sums[0, 1] / counts[0, 1]), rel=1e-4)
 
 
+def pairs_data(assembly: Assembly, media: Path, **data: Any) -> tuple[InterleavedData, dict[str, Any]]:
+    """The data of the pairs, in rows of 700 tokens."""
+    path = written(media, *RECORDS)
+    sources = [f"dataset.preference_json.path={path}", f"dataset.preference_json.media={media}"]
+    options = [f"data.{name}={value}" for name, value in {"sequence_length": 700, "batch_size": 2, **data}.items()]
+    config = {**compose("train", ["dataset=[preference_json]", *sources, *options]), **small_config()}
+    return build_data(config, assembly), config
+
+
 def test_references_are_computed_once_for_a_set_of_weights(assembly: Assembly, media: Path, tmp_path: Path) -> None:
+    model, vision = assembly.model.eval(), assembly.vision
+
+    def compute(**options: Any) -> tuple[int, References]:
+        data, config = pairs_data(assembly, media, **options)
+        references = references_of(tmp_path / "cache", model, {}, data, config)
+        references.read()
+        batches = pair_batches(data.train, "train", references.names)
+        return references.compute(batches, model, vision, data.train.budget.sequence_length), references
+
+    (count, first), (none, again) = compute(), compute()
+    assert (count, none) == (5, 0)
     pairs = examples(assembly, media)
-    first = References.of(tmp_path / "cache", assembly.model)
-    assert first.compute(pairs, assembly.model, assembly.vision) == 5
-    again = References.of(tmp_path / "cache", assembly.model)
-    assert again.compute(pairs, assembly.model, assembly.vision) == 0
     assert [again(e) for e in pairs] == [first(e) for e in pairs]
-    sums, _ = assembly.model.document_losses(one_per_row(pairs[:1], assembly.vision))
-    assert first(pairs[0]) == pytest.approx([-float(x) for x in sums[0, 1:]], rel=1e-5)
-    published = examples(assembly, media, labels="published")
-    assert again.compute(published, assembly.model, assembly.vision) == 5, "other labels are another content"
+    for pair in pairs:
+        sums, _ = model.document_losses(one_per_row([pair], vision))
+        assert first(pair) == pytest.approx([-float(x) for x in sums[0, 1:]], rel=1e-4)
+    with first.path.open("a") as file:
+        file.write('\n["train/preference_json[9]", "half')
+    assert compute()[0] == 0, "a line that a killed run left by half is passed over"
+    published, _ = compute(labels="published")
+    assert published == 5, "other labels are another content"
     with torch.no_grad():
-        assembly.model.llm.newline += 1
-    assert References.of(tmp_path / "cache", assembly.model).path != first.path
+        model.llm.newline += 1
+    assert compute()[1].path != first.path
+
+
+def test_two_ranks_find_the_references_that_one_finds(media: Path, tmp_path: Path) -> None:
+    """Each asks the sharded model for its share, three pairs and two, and both run it equally often."""
+    torch.manual_seed(0)
+    il.LM(assemble(small_config()), small_config()).save(tmp_path / "start")
+    arguments = [
+        "train", f"init={tmp_path}/start", "stage=dpo", "dataset=[preference_json]", "data.batch_size=1", "logger=none",
+        f"dataset.preference_json.path={written(media, *RECORDS)}", f"dataset.preference_json.media={media}",
+        "trainer.max_steps=1", "callbacks.progress=null", "data.sequence_length=600", "evaluate.every=null",
+    ]  # fmt: skip
+    two = ["trainer=fsdp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.devices=2"]
+    done = subprocess.run(
+        [sys.executable, "-m", "interleave.cli", *arguments, *two, f"run={tmp_path}/two",
+         f"stage.dpo.cache={tmp_path}/b"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert main([*arguments, f"run={tmp_path}/one", f"stage.dpo.cache={tmp_path}/a"]) == 0
+    (one,), (other,) = (list((tmp_path / name).glob("*.jsonl")) for name in "ab")
+    assert one.name == other.name
+    found, expected = References(other), References(one)
+    found.read()
+    expected.read()
+    assert found.names == expected.names
+    assert len(found.names) == 5
+    for key, values in expected.known.items():
+        assert found.known[key] == pytest.approx(values, abs=1e-3)
 
 
 @pytest.mark.parametrize(

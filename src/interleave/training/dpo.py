@@ -1,23 +1,16 @@
-"""Learning from preferred replies: direct preference optimisation (DPO), and its reference log-probabilities.
+"""Learning from preferred replies: direct preference optimisation (DPO).
 
 Rafailov et al. 2023, arXiv:2305.18290.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from torch import Tensor
 
-from ..core.errors import InputError
-from ..core.types import Batch, Example, VisionSpec
+from ..core.types import Batch
 from ..model.interleaved_model import InterleavedModel
-from ..processing.collate import collate
 from .step_sums import StepSums
 
 
@@ -78,78 +71,3 @@ def _ordinary(counts: Tensor, chosen: Tensor) -> Tensor:
     """
     supervised = (counts > 0).flatten()
     return supervised.index_fill(0, torch.cat([chosen, chosen + 1]), False).view_as(counts)
-
-
-@dataclass
-class References:
-    """Log-probabilities of pairs under the model that training begins with, kept in a file of JSON lines.
-
-    A file belongs to one set of weights, and its name is their hash: other weights have another file. What it lacks is
-    computed once. An instance is called with an example, and is what a loader asks for ``Example.reference``.
-
-    path: the file. known: log-probabilities of the chosen and the rejected reply, by the pair's ``content_key``.
-    """
-
-    path: Path
-    known: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, folder: Path, model: InterleavedModel) -> "References":
-        """Those in ``folder`` that belong to the model's weights, by a hash of all of them."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(model.state_dict().items()):
-            raw = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)  # any dtype as bytes
-            digest.update(name.encode() + raw.numpy().tobytes())
-        return cls(folder / f"{digest.hexdigest()[:32]}.jsonl")
-
-    def compute(self, examples: Iterable[Example], model: InterleavedModel, vision: VisionSpec) -> int:
-        """Ask ``model`` for the pairs among ``examples`` that are not known yet; returns how many there were.
-
-        Each is written as soon as it is computed. Several processes may call it: one computes, the others wait and
-        read.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.path}.lock"):
-            self._read()
-            before = len(self.known)
-            with self.path.open("a", encoding="utf-8") as file:
-                for example in examples:
-                    if not example.documents:  # an ordinary conversation
-                        continue
-                    key = content_key(example)
-                    if key not in self.known:
-                        self.known[key] = _log_probabilities(model, example, vision)
-                        file.write(json.dumps([key, *self.known[key]]) + "\n")
-        return len(self.known) - before
-
-    def __call__(self, example: Example) -> tuple[float, float]:
-        """Log-probabilities of the chosen and the rejected reply. Raises InputError for a pair without any."""
-        key = content_key(example)
-        if key not in self.known:
-            raise InputError(f"{self.path} has no reference for {example.name}; remove the file to compute all anew")
-        return self.known[key]
-
-    def _read(self) -> None:
-        if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                key, chosen, rejected = json.loads(line)
-                self.known[key] = (chosen, rejected)
-
-
-def content_key(example: Example) -> str:
-    """A hash of all that the log-probabilities of a pair depend on besides the model: ids, labels and visuals."""
-    visuals = [visual.described() for visual in example.visuals]
-    digest = hashlib.sha256(repr(visuals).encode())
-    for tensor in (example.input_ids, example.labels, *(v.pixel_values for v in example.visuals)):
-        digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:32]
-
-
-@torch.inference_mode()
-def _log_probabilities(model: InterleavedModel, example: Example, vision: VisionSpec) -> tuple[float, float]:
-    """Of the chosen and the rejected reply of a pair, which are documents 1 and 2 of a row of their own."""
-    batch = collate([[example]], len(example.input_ids), vision).to(model.mean.device)
-    was_training = model.training
-    sums, _ = model.eval().document_losses(batch)  # (1, 3)
-    model.train(was_training)
-    return -float(sums[0, 1]), -float(sums[0, 2])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
@@ -55,3 +56,11 @@ def _in_place_of(parameter: Tensor, shard: Tensor) -> Tensor:
     return DTensor.from_local(
         shard, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
     )
+
+
+def reshard(model: nn.Module) -> None:
+    """Keep no more than this rank's shards of an FSDP2 model; after a forward pass its root still has all it gathered,
+    and an optimiser that is made then would take that for the parameters."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()

@@ -1,6 +1,6 @@
 """How a run gets the weights that it begins with: the model is built without them, and filled where it trains."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from ..model.assembly import Assembly, assemble
 from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved
 from .parallelize import FSDP2Strategy
-from .parallelize_fill import fill_shards
+from .parallelize_fill import fill_shards, reshard
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,11 @@ class Start:
     """The weights of a run's first step, for a model whose parameters that lie in files are on the meta device.
 
     places: where they lie, by native name; None where a checkpoint of the run takes their place: then nothing is read.
+    then: what is done with the first weights, before a checkpoint of the run may take their place.
     """
 
     places: Mapping[str, StoredTensor] | None
+    then: Callable[[LitInterleaved], None] | None = None
 
     def __call__(self, module: LitInterleaved) -> None:
         """Fill the model on the device on which it trains. A collective, which each rank must call. Raises InputError
@@ -33,6 +35,9 @@ class Start:
         strategy = module.trainer.strategy
         device = strategy.shard_device if isinstance(strategy, FSDP2Strategy) else strategy.root_device
         self.fill(module.model, device)
+        if self.then:
+            self.then(module)
+        reshard(module.model)
 
     def fill(self, model: InterleavedModel, device: torch.device) -> None:
         """Fill a model; what has memory already stays as it is."""

@@ -1,19 +1,18 @@
 """A training run from a composed config to a folder that can be loaded, evaluated and talked to."""
 
 import logging
-import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import wandb
 from lightning import Trainer, seed_everything
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -21,26 +20,23 @@ from ..checkpoints import save_weights, write_config
 from ..core.errors import BadSample
 from ..core.options import Config, check_option
 from ..core.sample import Media
-from ..core.types import Example
 from ..data.build import build_data
 from ..data.datamodule import InterleavedData
-from ..data.packed_loader import PackedLoader
 from ..evaluation import model_fingerprint
 from ..evaluation.build import build_tasks
 from ..evaluation.evaluate import Evaluation
 from ..evaluation.runner import Settings
 from ..inference.lm import load
 from ..interfaces.task import Task
-from ..model.assembly import Assembly
 from ..reports.page import write_report
 from ..reports.read_runs import read_runs
 from . import parallelize
 from .build import build_module, build_stage, build_trainer
-from .dpo import DPO, References
 from .evaluation_callback import Period, PeriodicEvaluation
 from .lightning_module import LitInterleaved
 from .lora import ADAPTER_MARK, merged, save_adapter
 from .optimizer import parts
+from .references import references_of, set_references
 from .run_folder import begin, resume_from
 from .start import initial_model
 
@@ -58,15 +54,17 @@ def train(config: Config) -> Path:
     resume, composed = resume_from(config), config  # ``config`` comes to describe the model, ``composed`` stays
     seed_everything(config["seed"], workers=True, verbose=False)  # before initial weights are drawn
     stage = build_stage(config)
-    begins_whole = stage.dpo is not None or (stage.lora is not None and stage.lora.quantize is not None)
-    assembly, config, start = initial_model(config, reads=begins_whole or not resume)
-    if begins_whole:  # 4-bit layers and references are made of the weights that training begins with
-        start.fill(assembly.model, torch.device("cpu"))
+    quantizes = stage.lora is not None and stage.lora.quantize is not None
+    # references and 4-bit layers are made of the weights that training began with
+    assembly, config, start = initial_model(config, reads=stage.dpo is not None or quantizes or not resume)
     tasks = build_tasks(config)
     data = build_data(config, assembly)
     config = {**config, "single_picture": config["single_picture"] or data.train.source.single_picture() or None}
-    if stage.dpo:  # before adapters change the names of the weights, by whose hash references are kept
-        set_references(data, assembly, stage.dpo)
+    if stage.dpo:  # before adapters change the names of the weights, by which references are kept
+        references = references_of(Path(stage.dpo.cache), assembly.model, start.places, data, config)
+        start = replace(start, then=lambda module: set_references(data, references, module, assembly.vision))
+    if quantizes:
+        start.fill(assembly.model, torch.device("cpu"))
     module = build_module(config, assembly.model, start)
     period = check_option("evaluate", config["evaluate"], Period)
     trainer = build_trainer(config, [PeriodicEvaluation(period, tasks, assembly)] if period.every else [])
@@ -91,31 +89,6 @@ def train(config: Config) -> Path:
         console.print(f"report: {report}", soft_wrap=True)
     console.print(f"model:  {run}\nchat:   {chat_line(run, tasks)}", soft_wrap=True, markup=False, highlight=False)
     return run
-
-
-def set_references(data: InterleavedData, assembly: Assembly, dpo: DPO) -> None:
-    """Give every pair its log-probabilities under the weights that training begins with, known or computed now.
-
-    The model computes them on this rank's GPU, where there is one, and is on the CPU again afterwards.
-    """
-    references, console = References.of(Path(dpo.cache), assembly.model), Console(stderr=True)
-    assembly.model.to(f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
-    for loader in data.loaders():
-        count = references.compute(_usable_examples(loader, console), assembly.model, assembly.vision)
-        loader.set_reference(references)
-        console.print(f"references: {count} computed, all kept in {references.path}", soft_wrap=True)
-    assembly.model.to("cpu")
-
-
-def _usable_examples(loader: PackedLoader, console: Console) -> Iterator[Example]:
-    """Every sample of a loader's sources that can be rendered, once, with a progress bar."""
-    samples: list[tuple[str, int]] = []
-    for name, dataset in loader.source.datasets.items():
-        samples += [(name, index) for index in range(len(dataset))]
-    for name, index in track(samples, "references", console=console):
-        example = loader.source.example(name, index)
-        if isinstance(example, Example):
-            yield example
 
 
 def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, run: Path, resume: Path | None) -> None:
