@@ -21,6 +21,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from ..core.types import Segments
+from .document_kernel import attend_documents, operator_takes
 
 NAME = "documents"
 MAX_HEAD_DIM = 256
@@ -75,6 +76,15 @@ def attend(
     query, key, value = _in_autocast_dtype(query, key, value)
     if _kernel_fits(query, value, scoring):
         return _varlen(query, key, value, segments, scoring), None
+    if _operator_fits(query, value, segments, scoring):
+        scale = query.shape[-1] ** -0.5 if scoring.scale is None else scoring.scale
+        return attend_documents(query, key, value, segments.offsets, scale)[0], None
+    return _document_by_document(query, key, value, segments, scoring), None
+
+
+@torch.compiler.disable  # a compiled graph would be one for each row's lengths
+def _document_by_document(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scoring: Scoring) -> Tensor:
+    """(B, H, T, d), (B, H', T, d) twice -> (B, T, H, d)"""
     rows = []
     for row_query, row_key, row_value, lengths in zip(query, key, value, segments.lengths, strict=True):
         documents = zip(
@@ -82,7 +92,7 @@ def attend(
         )
         attended = [_one_document(q, k, v, scoring) for q, k, v in documents]
         rows.append(torch.cat(attended, 1))  # (H, T, d)
-    return torch.stack(rows).transpose(1, 2), None  # (B, T, H, d)
+    return torch.stack(rows).transpose(1, 2)  # (B, T, H, d)
 
 
 def _in_autocast_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -97,6 +107,12 @@ def _kernel_fits(query: Tensor, value: Tensor, scoring: Scoring) -> bool:
     """Whether the varlen kernel computes what the layer asks for, on this device."""
     half = query.is_cuda and query.dtype in (torch.bfloat16, torch.float16)
     return half and scoring.plain and not scoring.dropout and query.shape[-1] == value.shape[-1] <= MAX_HEAD_DIM
+
+
+def _operator_fits(query: Tensor, value: Tensor, segments: Segments, scoring: Scoring) -> bool:
+    """Whether the operator for a CPU computes what the layer asks for."""
+    whole = scoring.window is None or scoring.window >= segments.longest
+    return whole and scoring.plain and not scoring.dropout and operator_takes(query, value)
 
 
 def _one_document(query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
