@@ -87,7 +87,9 @@ def train(strategy: str, ranks: int, broken: bool = False) -> tuple[list[float],
     torch.manual_seed(0)
     assembly = assemble(posed_config())
     stage = Stage(dict.fromkeys(PARTS, 1e-3), weight_decay=0.1)
-    module = LitInterleaved(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ())
+    module = LitInterleaved(
+        assembly.model, stage, checkpoint_activations=dict.fromkeys(TOWERS, "full") if strategy == "fsdp" else None
+    )
     losses = Losses()
     strategies: dict[str, str | Strategy] = {
         "one": "auto",

@@ -117,7 +117,9 @@ def train(strategy: str, ranks: int, every: int | None, count: int = 7, **option
     torch.manual_seed(0)
     assembly = assemble(small_config())
     stage = Stage(dict.fromkeys(PARTS, 1e-2), weight_decay=0.1)
-    module = Noisy(assembly.model, stage, checkpoint_activations=TOWERS if strategy == "fsdp" else ())
+    module = Noisy(
+        assembly.model, stage, checkpoint_activations=dict.fromkeys(TOWERS, "full") if strategy == "fsdp" else None
+    )
     module.model.vision_encoder.eval()  # as one may who freezes it; it must stay so
     losses, modes = Losses(), Modes()
     period = Period(every=every, items=count, batch=2)

@@ -82,7 +82,7 @@ def test_the_table_counts_every_parameter_once() -> None:
     assert str(cells[3][0]) == "frozen"
 
 
-@pytest.mark.parametrize("kept", ["true", "[llm]", "[vision_encoder]"])
+@pytest.mark.parametrize("kept", ["true", "selective", "{llm: true}", "{vision_encoder: selective, llm: false}"])
 def test_activations_are_checkpointed_where_it_is_asked(kept: str) -> None:
     lit = module("full", f"checkpoint_activations={kept}")
     lit.configure_model()
@@ -91,12 +91,15 @@ def test_activations_are_checkpointed_where_it_is_asked(kept: str) -> None:
         for part in ("vision_encoder", "llm")
         if any("_checkpoint_wrapped" in n for n, _ in getattr(lit.model, part).named_modules())
     }
-    assert wrapped == ({"vision_encoder", "llm"} if kept == "true" else {kept.strip("[]")})
+    both = {"vision_encoder", "llm"}
+    assert wrapped == {"{llm: true}": {"llm"}, "{vision_encoder: selective, llm: false}": {"vision_encoder"}}.get(
+        kept, both
+    )
 
 
 def test_an_unknown_tower_is_named() -> None:
     with pytest.raises(il.InputError, match="checkpoint_activations"):
-        module("full", "checkpoint_activations=[projector]")
+        module("full", "checkpoint_activations={projector: true}")
 
 
 def test_a_run_starts_from_published_weights_and_chains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

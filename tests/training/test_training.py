@@ -22,7 +22,7 @@ from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate
 from interleave.training.lightning_module import LitInterleaved
 from interleave.training.optimizer import PARTS, Stage, freeze, optimizer, schedule
-from interleave.training.parallelize import TOWERS, blocks, checkpoint_activations
+from interleave.training.parallelize import TOWERS, Kept, blocks, checkpoint_activations
 
 
 class _Gradients(Callback):
@@ -107,13 +107,14 @@ def test_stages_name_what_is_wrong() -> None:
         Stage({"llm": None})
 
 
-def test_activation_checkpointing_changes_nothing_but_memory(assembly: Assembly) -> None:
+@pytest.mark.parametrize("kept", ["full", "selective"])
+def test_activation_checkpointing_changes_nothing_but_memory(assembly: Assembly, kept: Kept) -> None:
     batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision)
     plain, _ = assembly.model.loss(batch)
     plain.backward()
     expected = [p.grad.clone() for p in assembly.model.parameters() if p.grad is not None]
     assembly.model.zero_grad()
-    checkpoint_activations(assembly.model, TOWERS)
+    checkpoint_activations(assembly.model, dict.fromkeys(TOWERS, kept))
     assert all("CheckpointWrapper" in type(b).__name__ for b in assembly.model.llm.model.model.layers)
     again, _ = assembly.model.loss(batch)
     again.backward()

@@ -82,7 +82,7 @@ def attend(
     return _document_by_document(query, key, value, segments, scoring), None
 
 
-@torch.compiler.disable  # a compiled graph would be one for each row's lengths
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiled graph would be one for each row's lengths
 def _document_by_document(query: Tensor, key: Tensor, value: Tensor, segments: Segments, scoring: Scoring) -> Tensor:
     """(B, H, T, d), (B, H', T, d) twice -> (B, T, H, d)"""
     rows = []

@@ -1,13 +1,13 @@
 """Causal attention of all documents of packed rows as one operator, on a CPU.
 
-torch's own kernel for a CPU takes one document at a time. As an operator of ours the loop over documents is one node of a
-compiled graph, which no document's length can invalidate, and one entry for selective checkpointing to keep; results and
-gradients are written straight into their places.
+torch's own kernel for a CPU takes one document at a time. As an operator of ours the loop over documents is one node of
+a compiled graph, which no document's length can invalidate, and one entry for selective checkpointing to keep; results
+and gradients are written straight into their places.
 
 Shapes: B rows of T tokens, H query heads, H' key and value heads (H is a multiple of H'), d dimensions a head.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,9 +26,7 @@ def operator_takes(query: Tensor, value: Tensor) -> bool:
 
 
 @torch.library.custom_op("interleave::attend_documents", mutates_args=())
-def attend_documents(
-    query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, scale: float
-) -> tuple[Tensor, Tensor]:
+def attend_documents(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Softmax attention, each token to those of its document up to itself.
 
     query: (B, H, T, d). key, value: (B, H', T, d). offsets: (documents + 1,) borders in the flattened (B * T) tokens,
@@ -50,11 +48,13 @@ def _outputs(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, scale: 
 
 
 @torch.library.custom_op("interleave::attend_documents_backward", mutates_args=())
-def _gradients(
-    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, sums: Tensor, offsets: Tensor, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Of query, key and value, in their shapes. gradient: of ``out``; the rest as in ``attend_documents``."""
-    results = _gradient_outputs(gradient, query, key, value, out, sums, offsets, scale)
+def _gradients(gradient: Tensor, kept: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Of query, key and value, in their shapes.
+
+    gradient: of the output. kept: query, key, value, output, sums and offsets, as in ``attend_documents``.
+    """
+    query, key, value, out, sums, offsets = kept
+    results = _heads_last(query), _heads_last(key), _heads_last(value)
     gradient, out, sums = gradient.transpose(1, 2), out.transpose(1, 2), sums.transpose(1, 2)  # (B, H, T, ...)
     for at in _documents(offsets, query.shape[2]):
         inputs = gradient[at], query[at], key[at], value[at], out[at], sums[at]
@@ -64,9 +64,8 @@ def _gradients(
 
 
 @_gradients.register_fake
-def _gradient_outputs(
-    gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, out: Tensor, sums: Tensor, offsets: Tensor, scale: float
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+def _gradient_outputs(gradient: Tensor, kept: Sequence[Tensor], scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    query, key, value = kept[:3]
     return _heads_last(query), _heads_last(key), _heads_last(value)
 
 
@@ -82,7 +81,7 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _propagate(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    gradients: tuple[Tensor, Tensor, Tensor] = _gradients(gradient, *ctx.saved_tensors, ctx.scale)
+    gradients: tuple[Tensor, Tensor, Tensor] = _gradients(gradient, ctx.saved_tensors, ctx.scale)
     return *gradients, None, None
 
 

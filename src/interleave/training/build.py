@@ -12,15 +12,19 @@ from ..core.errors import InputError
 from ..core.options import Config, check_option
 from ..data.log_steps import LogSteps
 from ..model.interleaved_model import InterleavedModel
+from .compilation import RecompilationCount
 from .lightning_module import LitInterleaved
 from .optimizer import Stage
-from .parallelize import TOWERS, FSDP2Strategy
+from .parallelize import TOWERS, FSDP2Strategy, Kept
 from .parallelize_units import Sharding
 from .resume import AtomicCheckpointIO
 from .step_times import StepTimes
 
 ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
 """What ``_target_`` may begin with: packages whose objects a config may make. Any other could run anything."""
+
+Checkpointed = bool | Literal["selective"]
+"""What ``checkpoint_activations`` says of a tower: nothing is computed again, all of it, or what is cheap."""
 
 
 def build_stage(config: Config) -> Stage:
@@ -32,14 +36,23 @@ def build_stage(config: Config) -> Stage:
 def build_module(
     config: Config, model: InterleavedModel, start: Callable[[LitInterleaved], None] | None = None
 ) -> LitInterleaved:
-    """The model with its stage, and with ``start``, which gives it weights once it is sharded.
+    """The model with its stage, how its blocks are computed, and ``start``, which gives it weights once it is sharded.
 
-    ``checkpoint_activations`` is a bool or a list of towers. Raises InputError."""
-    stage = build_stage(config)
-    checkpointed = check_option(
-        "checkpoint_activations", config["checkpoint_activations"], bool | list[Literal["vision_encoder", "llm"]]
-    )
-    return LitInterleaved(model, stage, TOWERS if checkpointed is True else checkpointed or (), start)
+    Raises InputError."""
+    compiled: bool = check_option("compile", config["compile"], bool)
+    return LitInterleaved(model, build_stage(config), checkpointed_towers(config), start, compiled)
+
+
+def checkpointed_towers(config: Config) -> dict[str, Kept]:
+    """The towers that ``checkpoint_activations`` names, and how: a word for both or one for each. Raises InputError."""
+    name = "checkpoint_activations"
+    chosen = check_option(name, config[name], Checkpointed | dict[Literal["vision_encoder", "llm"], Checkpointed])
+    words: Mapping[str, Checkpointed] = chosen if isinstance(chosen, dict) else dict.fromkeys(TOWERS, chosen)
+    kept: dict[str, Kept] = {}
+    for tower, word in words.items():
+        if word:
+            kept[tower] = "selective" if word == "selective" else "full"
+    return kept
 
 
 def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Trainer:
@@ -48,6 +61,7 @@ def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Tr
     if not isinstance(max_steps, int) or max_steps < 1:
         raise InputError(f"trainer.max_steps is {max_steps!r}; it must be a number of steps, the schedule's length")
     callbacks: list[Callback] = [create(node) for node in config["callbacks"].values() if node]  # null leaves one out
+    callbacks += [RecompilationCount()] if config["compile"] else []
     callbacks += more_callbacks
     options: dict[str, object] = {
         # Lightning would add a bar of its own where no callback is one

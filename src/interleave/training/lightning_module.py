@@ -1,6 +1,6 @@
 """The model in Lightning's shape: steps, what is logged, and what becomes of a step that is not finite."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from lightning import LightningModule
@@ -13,9 +13,11 @@ from ..core.types import Batch
 from ..data.log_steps import is_log_step
 from ..model.interleaved_model import InterleavedModel
 from . import parallelize
+from .compilation import compile_blocks
 from .dpo import preference_loss
 from .lora import inject
 from .optimizer import Stage, freeze, optimizer, parts, schedule
+from .parallelize import Kept
 from .step_guard import StepGuard
 from .step_sums import StepSums
 
@@ -34,14 +36,17 @@ class LitInterleaved(LightningModule):
         self,
         model: InterleavedModel,
         stage: Stage,
-        checkpoint_activations: Sequence[str] = (),
+        checkpoint_activations: Mapping[str, Kept] | None = None,
         start: Callable[["LitInterleaved"], None] | None = None,
+        compiled: bool = False,
     ) -> None:
-        """checkpoint_activations: the towers that compute their activations again in the backward pass.
+        """checkpoint_activations: the towers that compute activations again in the backward pass, and how much.
         start: called once, when the model is sharded: gives weights to what has none yet.
+        compiled: whether the towers' blocks are compiled.
         """
         super().__init__()
-        self.model, self.stage, self.checkpoint_activations = model, stage, checkpoint_activations
+        self.model, self.stage, self.compiled = model, stage, compiled
+        self.checkpoint_activations = checkpoint_activations or {}
         self._start = start
         if stage.lora:
             inject(model.llm, stage.lora)
@@ -52,12 +57,13 @@ class LitInterleaved(LightningModule):
         self._guard = StepGuard()
 
     def configure_model(self) -> None:
-        """Checkpoint and shard the model, and give it its weights, in this order, once the devices are known."""
+        """Checkpoint, compile and shard the model, and give it its weights, in this order, once devices are known."""
         if self._configured:  # Lightning calls it once for fit and again for validation
             return
         self._configured = True
-        if self.checkpoint_activations:
-            parallelize.checkpoint_activations(self.model, self.checkpoint_activations)
+        parallelize.checkpoint_activations(self.model, self.checkpoint_activations)
+        if self.compiled:
+            compile_blocks(parallelize.blocks(self.model))
         if self._start and str(self.trainer.precision) in HALF_PRECISIONS:
             # Lightning converts a model, too, but only once it is there in float32
             self.model.to(HALF_PRECISIONS[str(self.trainer.precision)])

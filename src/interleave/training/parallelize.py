@@ -1,12 +1,14 @@
-"""Parallelism and activation checkpointing, applied to a finished model from outside, in this order: checkpoint, shard.
+"""Parallelism and activation checkpointing, applied to a finished model from outside: checkpoint, compile, then shard.
 
 ``parallelize*.py`` and ``core/collectives.py`` are the only modules that import torch.distributed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -25,7 +27,10 @@ from ..core.collectives import all_gather
 from ..core.files import replacing
 from ..model.interleaved_model import InterleavedModel
 from .parallelize_units import DEFAULT_SHARDING, Sharding, shard
+from .recompute import selective_contexts
 
+Kept = Literal["full", "selective"]
+"""How activations of a tower are checkpointed: all of a block is computed again, or not what is dear to compute."""
 TOWERS = ("vision_encoder", "llm")
 """The parts of a model that consist of repeated layers."""
 
@@ -38,10 +43,14 @@ def blocks(model: InterleavedModel, towers: Sequence[str] = TOWERS) -> list[nn.M
     return found
 
 
-def checkpoint_activations(model: InterleavedModel, towers: Sequence[str]) -> None:
-    """Keep only the inputs of every block of ``towers`` and compute the rest again in the backward pass."""
-    chosen = set(blocks(model, towers))  # modules are equal only to themselves
-    apply_activation_checkpointing(model, checkpoint_wrapper_fn=checkpoint_wrapper, check_fn=chosen.__contains__)
+def checkpoint_activations(model: InterleavedModel, kept: Mapping[str, Kept]) -> None:
+    """Keep of every block of the named towers only its inputs, and with ``selective`` what is dear to compute; the
+    rest is computed again in the backward pass."""
+    for tower, what in kept.items():
+        options: dict[str, Any] = {"context_fn": selective_contexts} if what == "selective" else {}
+        wrap = partial(checkpoint_wrapper, **options)
+        chosen = set(blocks(model, (tower,)))  # modules are equal only to themselves
+        apply_activation_checkpointing(model, checkpoint_wrapper_fn=wrap, check_fn=chosen.__contains__)
 
 
 class FSDP2Strategy(ModelParallelStrategy):
