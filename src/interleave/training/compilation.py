@@ -46,8 +46,8 @@ def _in_training(block: nn.Module, compiled: Callable[..., Any]) -> Callable[...
 
 
 def _mark_dynamic(*inputs: object) -> None:
-    """Tell torch which sizes differ from batch to batch, so that it need not find out by compiling twice: the numbers of
-    views and of documents."""
+    """Tell torch which sizes differ from batch to batch, the numbers of views and of documents; it would find out by
+    compiling twice."""
     for value in inputs:
         if isinstance(value, Segments):
             torch._dynamo.maybe_mark_dynamic(value.offsets, 0)

@@ -1,0 +1,22 @@
+"""The compiler itself: a thousand mixed batches, and 20 steps equal to plain ones. Minutes, most of them compiling."""
+
+import pytest
+import torch
+from compiled_steps import graphs_of, learn, mixed_batches, two_models
+
+from interleave.training.parallelize import Kept
+
+
+@pytest.mark.parametrize("kept", [None, "full", "selective"])
+def test_compiled_equals_plain(kept: Kept | None) -> None:
+    assembly, plain = two_models(kept, "inductor")
+    batches = mixed_batches(assembly, 20)
+    assert learn(assembly.model, batches) == pytest.approx(learn(plain, batches), abs=1e-4)
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(assembly.model.state_dict()[name], weight, rtol=1e-4, atol=1e-4, msg=name)
+
+
+def test_a_thousand_mixed_batches_compile_fewer_than_five_graphs_more() -> None:
+    assembly, _ = two_models(None, "inductor")
+    _, recompiled = graphs_of(assembly.model, mixed_batches(assembly, 1000))
+    assert recompiled < 5
