@@ -29,7 +29,7 @@ def built(stage: Stage, towers: Sequence[str]) -> Assembly:
     assembly = assemble(small_config(llm=llm))
     freeze(assembly.model, stage)
     if towers:
-        checkpoint_activations(assembly.model, towers)
+        checkpoint_activations(assembly.model, dict.fromkeys(towers, "full"))
     return assembly
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 Index = tuple[slice, slice, slice]
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -95,3 +96,17 @@ def _documents(offsets: Tensor, length: int) -> Iterator[Index]:
             continue
         row, begin = divmod(start, length)
         yield slice(row, row + 1), slice(None), slice(begin, begin + end - start)
+
+
+@register_flop_formula(torch.ops.interleave.attend_documents, get_raw=True)
+def _flops(query: Tensor, key: Tensor, value: Tensor, offsets: Tensor, scale: float, **options: object) -> int:
+    """What torch's counter of FLOPs counts: two products of each document's square, as it does for sdpa."""
+    squares = int(offsets.long().diff().square().sum())
+    return 2 * 2 * query.shape[1] * squares * query.shape[3]
+
+
+@register_flop_formula(torch.ops.interleave.attend_documents_backward, get_raw=True)
+def _backward_flops(gradient: Tensor, kept: Sequence[Tensor], scale: float, **options: object) -> int:
+    """Four products; the scores, which the kernel computes once more, are not counted."""
+    query, key, value, *_, offsets = kept
+    return 2 * int(_flops(query, key, value, offsets, scale))
