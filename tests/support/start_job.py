@@ -27,7 +27,7 @@ def started(config: dict[str, object], shards: bool) -> dict[str, torch.Tensor]:
     if config.get("lora"):
         inject(assembly.model.llm, Lora(rank=2))
     if shards:
-        parallelize.checkpoint_activations(assembly.model, parallelize.TOWERS)
+        parallelize.checkpoint_activations(assembly.model, dict.fromkeys(parallelize.TOWERS, "full"))
         shard(assembly.model, init_device_mesh("cpu", (world_size(),)))
     start.fill(assembly.model, torch.device("cpu"))
     assert not any(parameter.is_meta for parameter in assembly.model.parameters())
