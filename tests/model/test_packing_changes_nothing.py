@@ -91,6 +91,22 @@ def test_text_only_batches_reach_the_vision_tower(assembly: Assembly) -> None:
             assert not parameter.grad.any(), name
 
 
+@pytest.mark.parametrize("chunks", [3, 40])
+def test_views_in_chunks_change_nothing(assembly: Assembly, chunks: int) -> None:
+    """Also where there are fewer views than chunks."""
+    model, batch = assembly.model, collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision)
+    assert 3 < len(batch.pixel_values) < 40
+    expected = gradients(model, model.loss(batch)[0])
+    model.vision_chunks = chunks
+    calls: list[int] = []
+    model.vision_encoder.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    found = gradients(model, model.loss(batch)[0])
+    assert len(calls) == chunks
+    assert max(calls) <= -(-len(batch.pixel_values) // chunks)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
 def test_scatter_counts() -> None:
     with pytest.raises(ValueError, match="5 slots but the vision side made 4 features"):
         scatter(torch.zeros(1, 5, 2), torch.arange(5), torch.zeros(4, 2))

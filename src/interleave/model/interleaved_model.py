@@ -79,23 +79,26 @@ class InterleavedModel(nn.Module):
         self.llm = llm
         self.modality = Modalities(adapters)
         self.matrix_loss: MatrixLoss = chunked_loss
+        self.vision_chunks = 1  # how many chunks the views of a batch are encoded in, whatever their number
         for name in ("mean", "std"):
             values = torch.tensor(getattr(vision.spec, name)).view(3, 1, 1)  # one a channel
             self.register_buffer(name, values, persistent=False)  # the spec says them; no checkpoint does
 
     def encode_views(self, pixel_values: Tensor) -> Tensor:
-        """Normalise, encode and project: (V, 3, S, S) uint8 -> (V, P, D)."""
-        normal = ((pixel_values / 255 - self.mean) / self.std).to(self.mean.dtype)  # (V, 3, S, S)
+        """Normalise, encode and project, in ``vision_chunks`` chunks: (V, 3, S, S) uint8 -> (V, P, D)."""
+        encoded: list[Tensor] = []
+        for chunk in pixel_values.tensor_split(self.vision_chunks):
+            # where there are fewer views than chunks one is encoded for nothing: every rank must run every chunk, and
+            # its empty remainder keeps the chunk in the graph of the backward pass
+            shown = chunk if len(chunk) else pixel_values[:1]
+            encoded.append(self._encode_chunk(shown)[: len(chunk)])
+        return torch.cat(encoded) if len(encoded) > 1 else encoded[0]
+
+    def _encode_chunk(self, pixel_values: Tensor) -> Tensor:
+        """(V, 3, S, S) uint8 -> (V, P, D)"""
+        normal = (pixel_values / 255).sub_(self.mean).div_(self.std).to(self.mean.dtype)  # (V, 3, S, S), one copy
         projected: Tensor = self.projector(self.vision_encoder(normal))
         return projected
-
-    def filled(self) -> None:
-        """Tell the parts that try themselves that their weights are in place. Raises InputError where one does not
-        pass. Of a sharded model a collective that each rank must call."""
-        for part in self.children():
-            tell = getattr(part, "filled", None)
-            if tell is not None:
-                tell()
 
     def adapter(self, kind: str) -> ModalityAdapter:
         """The modality of that name."""

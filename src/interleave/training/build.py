@@ -1,5 +1,6 @@
 """From the config to what trains: the only place that makes Lightning's objects from a config."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -40,7 +41,22 @@ def build_module(
 
     Raises InputError."""
     compiled: bool = check_option("compile", config["compile"], bool)
+    model.vision_chunks = vision_chunks(config)
     return LitInterleaved(model, build_stage(config), checkpointed_towers(config), start, compiled)
+
+
+def vision_chunks(config: Config) -> int:
+    """In how many chunks a batch's views are encoded, so that none has more than ``vision_chunk``. Raises InputError.
+
+    The number follows from ``data.max_views`` and not from the batch: ranks that hold shards of the vision encoder
+    gather them together, and must do so equally often.
+    """
+    chunk: int | None = check_option("vision_chunk", config["vision_chunk"], int | None)
+    if chunk is None:
+        return 1
+    if chunk < 1:
+        raise InputError(f"vision_chunk is {chunk}; it must be at least 1 view, or null for all views at once")
+    return math.ceil(config["data"]["max_views"] / chunk)
 
 
 def checkpointed_towers(config: Config) -> dict[str, Kept]:
