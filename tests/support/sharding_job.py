@@ -121,8 +121,9 @@ def train(case: Case, ranks: int) -> Learned:
     rates: dict[str, float | None] = dict.fromkeys(PARTS, 1e-3)
     stage = Stage(rates | dict.fromkeys(case.frozen), weight_decay=0.1, lora=Lora(rank=2) if case.lora else None)
     shape = ByDocument if case.by_document else LitInterleaved
+    kept = dict.fromkeys(TOWERS, "full") if case.checkpointed else None
     # as in a run: all weights are there, so nothing is read, and the parts are told so
-    module = shape(assembly.model, stage, TOWERS if case.checkpointed else (), Start({}))
+    module = shape(assembly.model, stage, kept, Start({}))
     strategy: str | Strategy = "auto"
     if ranks > 1:
         sharding = case.sharding

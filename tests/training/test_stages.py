@@ -18,6 +18,7 @@ from interleave.data.build import build_data
 from interleave.model.assembly import assemble
 from interleave.training.build import build_module
 from interleave.training.optimizer import freeze, optimizer, parts, schedule
+from interleave.training.parallelize import checkpoint_activations
 from interleave.training.train import parts_table
 
 STAGES = sorted(p.stem for p in (ROOT / "conf" / "stage").glob("*.yaml"))
@@ -85,7 +86,7 @@ def test_the_table_counts_every_parameter_once() -> None:
 @pytest.mark.parametrize("kept", ["true", "selective", "{llm: true}", "{vision_encoder: selective, llm: false}"])
 def test_activations_are_checkpointed_where_it_is_asked(kept: str) -> None:
     lit = module("full", f"checkpoint_activations={kept}")
-    lit.configure_model()
+    checkpoint_activations(lit.model, lit.checkpoint_activations)
     wrapped = {
         part
         for part in ("vision_encoder", "llm")
