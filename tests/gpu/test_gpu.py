@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+from compiled_steps import graphs_of, learn, mixed_batches, two_models
 from small_models import rendered, small_config, some_samples
 
 from interleave.core.types import Segments
 from interleave.model.assembly import assemble
 from interleave.model.document_attention import attend
 from interleave.processing.collate import collate
+from interleave.training.parallelize import TOWERS, Kept, checkpoint_activations
 from interleave.training.parallelize_units import Sharding, shard
 
 pytestmark = [
@@ -74,3 +76,33 @@ def test_sharding_on_one_card_keeps_the_loss(sharding: Sharding) -> None:
         assert {gradient.device.type for gradient in gradients} == {"cpu" if sharding.offload else "cuda"}
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("kept", ["full", "selective"])
+def test_checkpointed_blocks_keep_the_gradients(kept: Kept) -> None:
+    """In bf16, where the varlen kernel is what selective checkpointing keeps."""
+    torch.manual_seed(0)
+    assembly = assemble(small_config())
+    batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision).to("cuda")
+    model = assembly.model.cuda()
+    found: list[list[torch.Tensor]] = []
+    for towers in ({}, dict.fromkeys(TOWERS, kept)):
+        checkpoint_activations(model, towers)
+        model.zero_grad()
+        with torch.autocast("cuda", torch.bfloat16):
+            loss, count = model.loss(batch)
+        (loss / count).backward()
+        found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for again, expected in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(again, expected, rtol=2e-2, atol=1e-4)
+
+
+def test_compiled_blocks_learn_in_bf16_and_are_compiled_once() -> None:
+    """The varlen kernel takes any documents without another graph."""
+    assembly, plain = two_models("selective", "inductor")
+    batches = [batch.to("cuda") for batch in mixed_batches(assembly, 20)]
+    with torch.autocast("cuda", torch.bfloat16):
+        losses, recompiled = graphs_of(assembly.model.cuda(), batches)
+        expected = learn(plain.cuda(), batches)
+    assert recompiled < 5
+    assert losses == pytest.approx(expected, rel=5e-2)

@@ -102,6 +102,7 @@ def test_views_in_chunks_change_nothing(assembly: Assembly, chunks: int) -> None
     model.vision_encoder.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     found = gradients(model, model.loss(batch)[0])
     assert len(calls) == chunks
+    assert min(calls) >= 1, "a sharded encoder must be in the graph of every chunk"
     assert max(calls) <= -(-len(batch.pixel_values) // chunks)
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
