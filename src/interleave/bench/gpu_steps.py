@@ -9,8 +9,9 @@ from ..costs.work import Quantities, model_work
 from ..inference.lm import LM
 from ..model.interleaved_model import InterleavedModel
 from ..processing.collate import collate
+from ..training.compilation import compile_blocks
 from ..training.optimizer import PARTS, Stage, freeze, optimizer
-from ..training.parallelize import TOWERS, checkpoint_activations
+from ..training.parallelize import TOWERS, blocks, checkpoint_activations
 from .bench_models import SHAPES, random_lm
 from .bench_table import BenchCell, BenchTable
 from .effort import Effort
@@ -68,10 +69,9 @@ def _measured_step(case: GPUCase, device: str, rounds: int) -> list[BenchCell]:
     work = model_work(model, TOWERS)
     batch = packed_row(lm, case.tokens)
     quantities = Quantities.of(batch)
+    checkpoint_activations(model, dict.fromkeys(TOWERS, "full"))
     if case.compiled:
-        for block in model.llm.blocks():
-            block.compile(dynamic=True)
-    checkpoint_activations(model, TOWERS)
+        compile_blocks(blocks(model))
     step = TrainingStep(model, batch.to(device), optimizer(model, stage))
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()

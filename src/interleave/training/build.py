@@ -56,7 +56,8 @@ def vision_chunks(config: Config) -> int:
         return 1
     if chunk < 1:
         raise InputError(f"vision_chunk is {chunk}; it must be at least 1 view, or null for all views at once")
-    return math.ceil(config["data"]["max_views"] / chunk)
+    most: int = config["data"]["max_views"]
+    return math.ceil(most / chunk)
 
 
 def checkpointed_towers(config: Config) -> dict[str, Kept]:
