@@ -48,14 +48,6 @@ class Modalities(nn.ModuleDict):
             merged.append(self.adapter(visual.kind).merge(seen_of_it, visual.meta))
         return torch.cat([seen[:0].flatten(0, 1), *idle, *merged])
 
-    def filled(self) -> None:
-        """Tell the parts that try themselves that their weights are in place. Raises InputError where one does not
-        pass. Of a sharded model a collective that each rank must call."""
-        for part in self.children():
-            tell = getattr(part, "filled", None)
-            if tell is not None:
-                tell()
-
     def adapter(self, kind: str) -> ModalityAdapter:
         """The modality of that name."""
         adapter = self[kind]
@@ -107,6 +99,14 @@ class InterleavedModel(nn.Module):
         normal = (pixel_values / 255).sub_(self.mean).div_(self.std).to(self.mean.dtype)  # (V, 3, S, S), one copy
         projected: Tensor = self.projector(self.vision_encoder(normal))
         return projected
+
+    def filled(self) -> None:
+        """Tell the parts that try themselves that their weights are in place. Raises InputError where one does not
+        pass. Of a sharded model a collective that each rank must call."""
+        for part in self.children():
+            tell = getattr(part, "filled", None)
+            if tell is not None:
+                tell()
 
     def adapter(self, kind: str) -> ModalityAdapter:
         """The modality of that name."""
