@@ -9,7 +9,7 @@ from interleave.core.types import Segments
 from interleave.model.assembly import assemble
 from interleave.model.document_attention import attend
 from interleave.processing.collate import collate
-from interleave.training.parallelize import TOWERS, Kept, checkpoint_activations
+from interleave.training.parallelize import TOWERS, CheckpointMode, checkpoint_activations
 from interleave.training.parallelize_units import Sharding, shard
 
 pytestmark = [
@@ -79,7 +79,7 @@ def test_sharding_on_one_card_keeps_the_loss(sharding: Sharding) -> None:
 
 
 @pytest.mark.parametrize("kept", ["full", "selective"])
-def test_checkpointed_blocks_keep_the_gradients(kept: Kept) -> None:
+def test_checkpointed_blocks_keep_the_gradients(kept: CheckpointMode) -> None:
     """In bf16, where the varlen kernel is what selective checkpointing keeps."""
     torch.manual_seed(0)
     assembly = assemble(small_config())

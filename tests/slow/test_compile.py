@@ -4,11 +4,11 @@ import pytest
 import torch
 from compiled_steps import graphs_of, learn, mixed_batches, two_models
 
-from interleave.training.parallelize import Kept
+from interleave.training.parallelize import CheckpointMode
 
 
 @pytest.mark.parametrize("kept", [None, "full", "selective"])
-def test_compiled_equals_plain(kept: Kept | None) -> None:
+def test_compiled_equals_plain(kept: CheckpointMode | None) -> None:
     assembly, plain = two_models(kept, "inductor")
     batches = mixed_batches(assembly, 20)
     assert learn(assembly.model, batches) == pytest.approx(learn(plain, batches), abs=1e-4)

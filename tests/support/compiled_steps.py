@@ -10,13 +10,13 @@ from interleave.model.assembly import Assembly, assemble
 from interleave.model.interleaved_model import InterleavedModel
 from interleave.processing.collate import collate
 from interleave.training.compilation import compile_blocks, compiled_graphs
-from interleave.training.parallelize import TOWERS, Kept, blocks, checkpoint_activations
+from interleave.training.parallelize import TOWERS, CheckpointMode, blocks, checkpoint_activations
 
 LENGTH = 700
 RATE = 1e-2
 
 
-def two_models(kept: Kept | None, backend: str) -> tuple[Assembly, InterleavedModel]:
+def two_models(kept: CheckpointMode | None, backend: str) -> tuple[Assembly, InterleavedModel]:
     """The same weights twice: blocks checkpointed as asked and compiled, and as they are written."""
     torch._dynamo.reset()
     torch.manual_seed(0)

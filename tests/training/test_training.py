@@ -22,7 +22,7 @@ from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate
 from interleave.training.lightning_module import LitInterleaved
 from interleave.training.optimizer import PARTS, Stage, freeze, optimizer, schedule
-from interleave.training.parallelize import TOWERS, Kept, blocks, checkpoint_activations
+from interleave.training.parallelize import TOWERS, CheckpointMode, blocks, checkpoint_activations
 
 
 class _Gradients(Callback):
@@ -108,7 +108,7 @@ def test_stages_name_what_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("kept", ["full", "selective"])
-def test_activation_checkpointing_changes_nothing_but_memory(assembly: Assembly, kept: Kept) -> None:
+def test_activation_checkpointing_changes_nothing_but_memory(assembly: Assembly, kept: CheckpointMode) -> None:
     batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision)
     plain, _ = assembly.model.loss(batch)
     plain.backward()

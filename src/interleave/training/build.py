@@ -16,7 +16,7 @@ from ..model.interleaved_model import InterleavedModel
 from .compilation import RecompilationCount
 from .lightning_module import LitInterleaved
 from .optimizer import Stage
-from .parallelize import TOWERS, FSDP2Strategy, Kept
+from .parallelize import TOWERS, CheckpointMode, FSDP2Strategy
 from .parallelize_units import Sharding
 from .resume import AtomicCheckpointIO
 from .step_times import StepTimes
@@ -60,12 +60,12 @@ def vision_chunks(config: Config) -> int:
     return math.ceil(most / chunk)
 
 
-def checkpointed_towers(config: Config) -> dict[str, Kept]:
+def checkpointed_towers(config: Config) -> dict[str, CheckpointMode]:
     """The towers that ``checkpoint_activations`` names, and how: a word for both or one for each. Raises InputError."""
     name = "checkpoint_activations"
     chosen = check_option(name, config[name], Checkpointed | dict[Literal["vision_encoder", "llm"], Checkpointed])
     words: Mapping[str, Checkpointed] = chosen if isinstance(chosen, dict) else dict.fromkeys(TOWERS, chosen)
-    kept: dict[str, Kept] = {}
+    kept: dict[str, CheckpointMode] = {}
     for tower, word in words.items():
         if word:
             kept[tower] = "selective" if word == "selective" else "full"

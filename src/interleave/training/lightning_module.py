@@ -17,7 +17,7 @@ from .compilation import compile_blocks
 from .dpo import preference_loss
 from .lora import inject
 from .optimizer import Stage, freeze, optimizer, parts, schedule
-from .parallelize import Kept
+from .parallelize import CheckpointMode
 from .step_guard import StepGuard
 from .step_sums import StepSums
 
@@ -36,7 +36,7 @@ class LitInterleaved(LightningModule):
         self,
         model: InterleavedModel,
         stage: Stage,
-        checkpoint_activations: Mapping[str, Kept] | None = None,
+        checkpoint_activations: Mapping[str, CheckpointMode] | None = None,
         start: Callable[["LitInterleaved"], None] | None = None,
         compiled: bool = False,
     ) -> None:

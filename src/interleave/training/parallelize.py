@@ -29,7 +29,7 @@ from ..model.interleaved_model import InterleavedModel
 from .parallelize_units import DEFAULT_SHARDING, Sharding, shard
 from .recompute import selective_contexts
 
-Kept = Literal["full", "selective"]
+CheckpointMode = Literal["full", "selective"]
 """How activations of a tower are checkpointed: all of a block is computed again, or not what is dear to compute."""
 TOWERS = ("vision_encoder", "llm")
 """The parts of a model that consist of repeated layers."""
@@ -43,7 +43,7 @@ def blocks(model: InterleavedModel, towers: Sequence[str] = TOWERS) -> list[nn.M
     return found
 
 
-def checkpoint_activations(model: InterleavedModel, kept: Mapping[str, Kept]) -> None:
+def checkpoint_activations(model: InterleavedModel, kept: Mapping[str, CheckpointMode]) -> None:
     """Keep of every block of the named towers only its inputs, and with ``selective`` what is dear to compute; the
     rest is computed again in the backward pass."""
     for tower, what in kept.items():
