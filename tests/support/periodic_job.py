@@ -38,7 +38,7 @@ class Outcome(TypedDict):
 
     losses: of all steps.
     modes: what ``Modes`` saw.
-    asked: what ``CheckpointMode`` saw.
+    asked: what ``Kept`` saw.
     weights: by name, whole on rank 0.
     random: the state of torch's random generator.
     """
@@ -83,7 +83,7 @@ class Noisy(LitInterleaved):
         return loss
 
 
-class CheckpointMode(PeriodicEvaluation):
+class Kept(PeriodicEvaluation):
     """Evaluation that remembers in ``asked``, each time, the numbers and replies of all items."""
 
     def __init__(self, period: Period, tasks: Mapping[str, il.Task], assembly: Assembly) -> None:
@@ -123,7 +123,7 @@ def train(strategy: str, ranks: int, every: int | None, count: int = 7, **option
     module.model.vision_encoder.eval()  # as one may who freezes it; it must stay so
     losses, modes = Losses(), Modes()
     period = Period(every=every, items=count, batch=2)
-    kept = [CheckpointMode(period, {"shades": Shades(count)}, assembly)] if every else []
+    kept = [Kept(period, {"shades": Shades(count)}, assembly)] if every else []
     strategies: dict[str, str | Strategy] = {
         "one": "auto",
         "ddp": DDPStrategy(process_group_backend="gloo"),
