@@ -61,7 +61,7 @@ class InterleavedData(LightningDataModule):
         self.train = PackedLoader(source, budget, seed, num_workers, cache, ledger)
         held = source.validation()
         # one batch after another, as they come: nothing is gained by choosing from many
-        self.held = PackedLoader(held, replace(budget, lookahead=1.5), None, 0, cache) if held else None
+        self.held = PackedLoader(held, replace(budget, lookahead=1.5), None, num_workers, cache) if held else None
         self._generators: Generators | None = None  # of a checkpoint, until the first step
 
     def loaders(self) -> list[PackedLoader]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ..core.collectives import global_rank, world_size
+from ..core.collectives import all_gather, global_rank, world_size
+from ..core.errors import InputError
 from ..core.types import Batch, Example
 from ..processing.collate import collate
 from ..processing.over_length import ExampleLimits
@@ -38,7 +39,7 @@ class PackedLoader:
     ) -> None:
         """source: data sets and how their samples become examples.
         budget: what a batch may hold; an example may take as much of it, unless the source says otherwise.
-        seed: of the mixture's endless order. None reads everything once, in plain order, the same on every rank.
+        seed: of the mixture's endless order. None reads everything once, in plain order, shared out over the ranks.
         num_workers: processes that read and render; 0 for this one.
         cache: keep examples in memory, for small data sets that are read many times.
         ledger: where bad samples are written down; by default in memory only.
@@ -58,11 +59,33 @@ class PackedLoader:
         self.rendered = RenderedSamples(self.source, self.mixture.names, self.rendered.cache)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches of at most ``batch_size`` rows, (B, sequence_length); endless unless ``seed`` is None."""
-        # in validation every rank reads everything: unequal numbers of batches would leave FSDP's collectives waiting
-        rank, world = (0, 1) if self.mixture.seed is None else (global_rank(), world_size())
-        for rows, cursor in self._packed_from(self._feed(rank, world)):
+        """Batches of at most ``batch_size`` rows, (B, sequence_length); endless unless ``seed`` is None.
+
+        A single pass has as many batches on every rank, or the collectives of a step would not meet: each is agreed on,
+        and a rank that has no more samples makes blank ones, of which nothing is learned. It raises on all ranks what
+        one of them raises, and each of its batches is a collective that each rank must call.
+        """
+        return self._batches() if self.mixture.seed is not None else self._agreed(self._batches())
+
+    def _batches(self) -> Iterator[Batch]:
+        for rows, cursor in self._packed_from(self._feed(global_rank(), world_size())):
             yield collate(rows, self.budget.sequence_length, self.source.vision, cursor)
+
+    def _agreed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        while True:
+            error: InputError | None = None
+            batch: Batch | None = None
+            try:
+                batch = next(batches, None)
+            except InputError as caught:  # raised below: the other ranks wait for this one to say how it goes on
+                error = caught
+            states: list[tuple[bool, InputError | None]] = all_gather((batch is not None, error))
+            for _, error_of_rank in states:
+                if error_of_rank:
+                    raise error_of_rank
+            if not any(has_batch for has_batch, _ in states):
+                return
+            yield batch or collate([[]], self.budget.sequence_length, self.source.vision)
 
     def packed(self) -> Iterator[Rows]:
         """The same rows as examples, before they are tensors of a batch; for looking at them."""

@@ -1,0 +1,89 @@
+"""Run by torchrun in test_validation.py: a validation of each of some cases, and the number of its steps and its loss.
+
+torchrun --nproc-per-node 2 validation_job.py FILE
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from small_models import small_config, talk
+from small_training import STAGE, trainer
+
+from interleave import Dataset, Sample
+from interleave.core.collectives import all_gather, global_rank
+from interleave.core.errors import BadSample
+from interleave.core.types import Batch
+from interleave.data.budget import Budget
+from interleave.data.datamodule import InterleavedData
+from interleave.data.example_source import ExampleSource
+from interleave.model.assembly import assemble
+from interleave.training.lightning_module import LitInterleaved
+from interleave.training.parallelize import FSDP2Strategy
+
+CASES = {"whole": (9, ()), "one bad": (9, (3,)), "most bad on one rank": (9, (1, 3, 5)), "fewer than ranks": (1, ())}
+"""Name -> samples that are held back, and which of them cannot be read. The second of two ranks reads odd ones."""
+
+
+class Talks(Dataset):
+    """Questions, some of which cannot be read."""
+
+    def __init__(self, size: int, bad: tuple[int, ...] = (), held: Dataset | None = None) -> None:
+        self.size, self.bad, self.held = size, bad, held
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in self.bad:
+            raise BadSample("timeout", "the clip took longer than 60 s to read")
+        return talk(f"question {index}", answer="answer " * (10 + index))
+
+    def id(self, index: int) -> str:
+        return str(index)
+
+    def validation(self) -> Dataset | None:
+        return self.held
+
+
+class Counting(LitInterleaved):
+    """Counts the validation steps of this rank."""
+
+    steps = 0
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        self.steps += 1
+        super().validation_step(batch, index)
+
+
+def validate(size: int, bad: tuple[int, ...], strategy: str | Strategy, ranks: int) -> tuple[list[int], float]:
+    """Validation steps of every rank, and the loss that is logged."""
+    torch.manual_seed(0)
+    assembly = assemble(small_config())
+    source = ExampleSource(
+        {"talks": Talks(20, held=Talks(size, bad))}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision
+    )
+    data = InterleavedData(source, Budget(256, 1, 8), seed=0)
+    module = Counting(assembly.model, STAGE)
+    runner = trainer(1, strategy=strategy, devices=ranks, num_sanity_val_steps=0)
+    runner.validate(module, datamodule=data, verbose=False)
+    return all_gather(module.steps), float(runner.callback_metrics["val/loss"])
+
+
+def results(ranks: int) -> dict[str, tuple[list[int], float]]:
+    """Of every case, with DDP and with FSDP2 where there are several ranks."""
+    found: dict[str, tuple[list[int], float]] = {}
+    for name, (size, bad) in CASES.items():
+        if ranks == 1:
+            found[name] = validate(size, bad, "auto", 1)
+            continue
+        found[f"{name}, ddp"] = validate(size, bad, DDPStrategy(process_group_backend="gloo"), ranks)
+        found[f"{name}, fsdp"] = validate(size, bad, FSDP2Strategy(), ranks)
+    return found
+
+
+if __name__ == "__main__":
+    found = results(2)
+    if global_rank() == 0:
+        torch.save(found, Path(sys.argv[1]))
