@@ -43,6 +43,8 @@ BUGS = [
         "if not block.training:",
         "if False:",
         "training/test_compilation.py",
+    ),
+    Bug(
         "a rank ends its validation before the others",
         "interleave/data/packed_loader.py",
         "self._agreed(self._batches())",
