@@ -39,7 +39,7 @@ PARTS = [
     "data.cache=true",
     f"trainer.max_steps={STEPS}",
     "callbacks.progress=null",
-    "callbacks.checkpoint.every_n_train_steps=1",
+    "callbacks.checkpoint.every_n_steps=1",
     "trainer.log_every_n_steps=1",
 ]
 

@@ -20,6 +20,7 @@ from interleave.data.example_source import ExampleSource
 from interleave.inference.lm import LM
 from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate
+from interleave.training.checkpointing import Checkpoints
 from interleave.training.lightning_module import LitInterleaved
 from interleave.training.optimizer import PARTS, Stage, freeze, optimizer, schedule
 from interleave.training.parallelize import TOWERS, blocks, checkpoint_activations
@@ -156,9 +157,9 @@ def run(folder: Path, steps: int, until: int, resume: Path | None = None) -> dic
     source = ExampleSource({"endless": Endless()}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     data = InterleavedData(source, Budget(128, 2, 8), seed=1)
     module = LitInterleaved(assembly.model, STAGE)
-    fit = trainer(steps, enable_checkpointing=True, callbacks=[_StopAt(until)], default_root_dir=folder)
+    callbacks = [_StopAt(until), Checkpoints(str(folder / "checkpoints"))]
+    fit = trainer(steps, enable_checkpointing=True, callbacks=callbacks, default_root_dir=folder)
     fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    fit.save_checkpoint(folder / "last.ckpt")
     return {k: v.detach().clone() for k, v in assembly.model.state_dict().items()}
 
 
@@ -167,7 +168,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_never_stopped(tmp_path:
         (tmp_path / name).mkdir()
     whole = run(tmp_path / "whole", 9, 9)
     cut = run(tmp_path / "cut", 9, 4)
-    resumed = run(tmp_path / "resumed", 9, 9, tmp_path / "cut" / "last.ckpt")
+    resumed = run(tmp_path / "resumed", 9, 9, tmp_path / "cut/checkpoints/last/meta.pt")
     assert any(not torch.equal(cut[k], whole[k]) for k in whole)
     for name, tensor in resumed.items():
         assert torch.equal(tensor, whole[name]), name

@@ -31,6 +31,43 @@ def init_process_group() -> None:
         dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
 
 
+def cpu_group() -> dist.ProcessGroup | None:
+    """A new group of all ranks that meet on the CPU, for collectives beside those of a training, such as a thread's.
+
+    None for a process without others. A collective, which each rank must call.
+    """
+    return dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT) if dist.is_initialized() else None
+
+
+class LateBroadcast:
+    """Tells every rank what rank 0 says, one call later: no call waits for a message that is under way.
+
+    A collective to make, and a collective at each call.
+    """
+
+    def __init__(self) -> None:
+        self._group = cpu_group()
+        self._under_way: tuple[Tensor, dist.Work | None] | None = None
+
+    def __call__(self, said: bool) -> bool:
+        """Send what rank 0 says now; returns what it said at the call before, False at the first."""
+        before = self.finish()
+        word = torch.tensor(said)
+        work = dist.broadcast(word, src=0, group=self._group, async_op=True) if self._group else None
+        self._under_way = (word, work)
+        return before
+
+    def finish(self) -> bool:
+        """What rank 0 said at the last call; afterwards nothing is under way."""
+        if self._under_way is None:
+            return False
+        word, work = self._under_way
+        self._under_way = None
+        if work is not None:
+            work.wait()
+        return bool(word)
+
+
 def destroy_process_group() -> None:
     """Leave the process group that ``init_process_group`` joined; does nothing without one."""
     if dist.is_initialized():

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
 from ..core.errors import InputError
 from ..core.options import Config, check_option
@@ -14,7 +15,6 @@ from .lightning_module import LitInterleaved
 from .optimizer import Stage
 from .parallelize import TOWERS, FSDP2Strategy
 from .parallelize_units import Sharding
-from .resume import AtomicCheckpointIO
 
 ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
 """What ``_target_`` may begin with: packages whose objects a config may make. Any other could run anything."""
@@ -49,9 +49,12 @@ def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Tr
     options: dict[str, object] = {
         # Lightning would add a bar of its own where no callback is one
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        # and write checkpoints of its own
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         # without a folder of its own Lightning takes hpc_ckpt_*.ckpt of whatever run lies in the working directory
         "default_root_dir": config["run"],
-        "plugins": [AtomicCheckpointIO()],
+        # its handler of SLURM's signal writes in the middle of a step: ``preemption`` waits for the end of one
+        "plugins": [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
         **config["trainer"],
     }
     strategy = options.get("strategy")

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -12,7 +14,7 @@ from ..core.collectives import world_size
 from ..core.errors import InputError
 from ..core.types import Batch
 from ..model.interleaved_model import InterleavedModel
-from . import parallelize
+from . import checkpoint_files, parallelize
 from .dpo import preference_loss
 from .lora import inject
 from .optimizer import Stage, freeze, optimizer, schedule
@@ -53,6 +55,8 @@ class LitInterleaved(LightningModule):
         self._step_sums = StepSums.zero()  # since the last optimiser step, on this rank
         self._validation_sums = StepSums.zero()
         self._configured = False
+        self.strict_loading = False  # what Lightning loads has no weights, which ``restore`` reads
+        self._to_restore: list[dict[str, object]] | None = None  # settings of the optimiser, of a checkpoint
         self._skipped_steps = 0
         self._skipped_in_a_row = 0
 
@@ -130,9 +134,38 @@ class LitInterleaved(LightningModule):
                 "trainer.gradient_clip_val, and look at the weights that training begins with"
             )
 
-    def on_save_checkpoint(self, checkpoint: Mapping[str, object]) -> None:
-        """Raise before a checkpoint that is not finite is written, so that it takes no other one's place."""
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Leave what Lightning writes without tensors, which ``checkpointing`` writes beside it, and keep the rates.
+
+        Raises before a checkpoint that is not finite is written, so that it takes no other one's place.
+        """
         self.check_finite()
+        checkpoint |= {
+            "state_dict": {},
+            "optimizer_states": [],
+            "param_groups": checkpoint_files.settings(self._adamw()),
+        }
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        self._to_restore = checkpoint["param_groups"]
+
+    def on_train_start(self) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Read weights and optimiser of the checkpoint that the run goes on from, once, when both are on their devices.
+
+        Lightning calls ``on_train_start`` where steps are left; else whoever wants the weights calls this.
+        """
+        groups, self._to_restore = self._to_restore, None
+        if groups is not None:
+            folder = Path(str(self.trainer.ckpt_path)).parent
+            checkpoint_files.read_tensors(folder, self.model, self._adamw())
+            checkpoint_files.restore_settings(self._adamw(), groups)
+
+    def _adamw(self) -> torch.optim.Optimizer:
+        (adamw,) = self.trainer.optimizers
+        return adamw
 
     def check_finite(self) -> None:
         """Raise InputError, on all ranks where a weight is not finite on any. A collective that each rank must call."""

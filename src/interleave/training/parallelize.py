@@ -4,9 +4,10 @@
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -22,7 +23,6 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from ..core.collectives import all_gather
-from ..core.files import replacing
 from ..model.interleaved_model import InterleavedModel
 from .parallelize_units import DEFAULT_SHARDING, Sharding, shard
 
@@ -50,11 +50,10 @@ class FSDP2Strategy(ModelParallelStrategy):
     def __init__(
         self,
         sharding: Sharding = DEFAULT_SHARDING,
-        save_distributed_checkpoint: bool = True,
         timeout: timedelta = timedelta(minutes=30),
     ) -> None:
         """timeout: how long a rank waits for the others in a collective."""
-        super().__init__(save_distributed_checkpoint=save_distributed_checkpoint, timeout=timeout)
+        super().__init__(timeout=timeout)
         self.sharding = sharding
         self._mesh: DeviceMesh | None = None
         self._sharded: FSDPModule | None = None
@@ -103,21 +102,23 @@ class FSDP2Strategy(ModelParallelStrategy):
         finally:
             switch(True)
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, object], filepath: str | Path, storage_options: object = None
-    ) -> None:
-        """Write a sharded checkpoint beside the one before, whose place it takes when every rank has written its
-        part. A checkpoint in one file is left to ``resume.AtomicCheckpointIO``."""
-        if not self._save_distributed_checkpoint:
-            super().save_checkpoint(checkpoint, filepath, storage_options)
-            return
-        target = Path(self.broadcast(filepath))
-        with ExitStack() as stack:
-            # rank 0 chooses the folder to write into, and renames it when the context ends
-            part = stack.enter_context(replacing(target)) if self.is_global_zero else target
-            super().save_checkpoint(checkpoint, self.broadcast(part), storage_options)
-            self.barrier()  # every rank has written: rank 0 may rename
-        self.barrier()  # and no rank goes on before it has
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Nothing: each rank writes its own shards (``checkpointing``), and Lightning would gather or copy them."""
+        return {}
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Nothing, as of the model."""
+        return {}
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: object = None) -> None:
+        """Write, on rank 0, all of a checkpoint but the tensors."""
+        if self.is_global_zero:
+            self.checkpoint_io.save_checkpoint(checkpoint, filepath)
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """All of a checkpoint but the tensors, which each rank reads into its shards (``checkpoint_files``)."""
+        loaded: dict[str, Any] = self.checkpoint_io.load_checkpoint(checkpoint_path, weights_only=weights_only)
+        return loaded
 
 
 @contextmanager

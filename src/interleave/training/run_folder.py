@@ -2,7 +2,7 @@
 
 composed.yaml        the config as it was composed; the same command goes on, another one is refused
 config.yaml          enough to build the model again; with ``init`` its parts are those of that checkpoint
-checkpoints/         Lightning's, for resuming
+checkpoints/         one folder a checkpoint, for resuming
 """
 
 import shutil
@@ -21,7 +21,7 @@ COMPOSED, CONFIG, WEIGHTS = "composed.yaml", "config.yaml", "model.safetensors"
 SETTINGS_OF_A_CALL = ("resume", "overwrite")
 """Settings that say what this call does with the folder, and are no part of the run that it holds."""
 LEFT_BY_A_RUN = (
-    COMPOSED, CONFIG, WEIGHTS, ".model.safetensors.part", "tokenizer", "adapter", "checkpoints", "hpc_ckpt_*.ckpt",
+    COMPOSED, CONFIG, WEIGHTS, ".model.safetensors.part", "tokenizer", "adapter", "checkpoints",
     "ledger.jsonl", "metrics", "wandb", "replies.jsonl", "replies.part-*.jsonl", "asked.json", "results.json",
     "judgements.sqlite", "report.html", "report.md",
 )  # fmt: skip

@@ -36,6 +36,7 @@ from ..reports.page import write_report
 from ..reports.read_runs import read_runs
 from . import parallelize
 from .build import build_module, build_stage, build_trainer
+from .checkpoint_files import META
 from .dpo import DPO, References
 from .evaluation_callback import Period, PeriodicEvaluation
 from .lightning_module import LitInterleaved
@@ -77,7 +78,7 @@ def train(config: Config) -> Path:
         else:
             data.train.ledger.rewrite()  # empties that of an earlier run in this folder
         Console().print(parts_table(module))
-    fit(trainer, module, data, run, resume)
+    fit(trainer, module, data, resume)
     state, ledger = parallelize.full_state(module.model), data.ledger()  # collectives, before the other ranks leave
     if not trainer.is_global_zero:  # only rank 0 has the state
         return run
@@ -118,13 +119,11 @@ def _usable_examples(loader: PackedLoader, console: Console) -> Iterator[Example
             yield example
 
 
-def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, run: Path, resume: Path | None) -> None:
-    """Train to the last step and write ``checkpoints/last.ckpt`` there. Raises InputError for weights that are not
-    finite. A collective, which each rank must call."""
+def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, resume: Path | None) -> None:
+    """Train to the last step. Raises InputError for weights that are not finite. A collective."""
     # weights_only: a checkpoint that someone else made cannot run code
-    trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
-    if trainer.checkpoint_callback:  # the last step need not be one at which it writes
-        trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    trainer.fit(module, datamodule=data, ckpt_path=str(resume / META) if resume else None, weights_only=True)
+    module.restore()  # of a run that had no step left
     module.check_finite()
     if wandb.run is not None:  # the next job of a sweep in this process is a run of its own
         wandb.finish()
