@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from small_models import rendered, small_config, some_samples, talk
-from small_training import STAGE, loader, trainer
+from small_training import STAGE, Endless, loader, trainer
 
 import interleave as il
 from interleave.checkpoints import open_checkpoint, save_config, save_weights
@@ -132,14 +132,6 @@ def test_half_precision_gives_nearly_the_same_loss(assembly: Assembly, precision
     run = trainer(1, precision=precision)
     run.fit(LitInterleaved(assembly.model, STAGE), loader(batch))
     assert run.callback_metrics["train/loss"].item() == pytest.approx(expected, rel=0.05)
-
-
-class Endless(il.Dataset):
-    def __len__(self) -> int:
-        return 40
-
-    def __getitem__(self, index: int) -> il.Sample:
-        return talk("x" * (index % 5), answer=str(index))
 
 
 class _StopAt(Callback):
