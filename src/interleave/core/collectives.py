@@ -36,7 +36,11 @@ def cpu_group() -> dist.ProcessGroup | None:
 
     None for a process without others. A collective, which each rank must call.
     """
-    return dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT) if dist.is_initialized() else None
+    if not dist.is_initialized():
+        return None
+    group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
+    assert isinstance(group, dist.ProcessGroup)  # it is none for a rank that is left out, and all are in
+    return group
 
 
 class LateBroadcast:
