@@ -23,9 +23,12 @@ from interleave.model.assembly import assemble
 from interleave.training import checkpoint_files, parallelize
 from interleave.training.checkpointing import Checkpoints
 from interleave.training.lightning_module import LitInterleaved
+from interleave.training.weight_export import export_weights
 
 STEPS, CUT = 6, 3
 """Of a whole run, and of one that is cut off."""
+EXPORTED_BYTES = 20_000
+"""Of a file."""
 
 
 class _StopAt(Callback):
@@ -37,9 +40,12 @@ class _StopAt(Callback):
 
 
 def run(
-    strategy: str, checkpoints: Checkpoints, until: int = STEPS, resume: Path | None = None
+    strategy: str, checkpoints: Checkpoints, until: int = STEPS, resume: Path | None = None, export: Path | None = None
 ) -> dict[str, torch.Tensor]:
-    """Train, by ``one`` process, ``ddp`` or ``fsdp``, and return all tensors of model and optimiser, whole."""
+    """Train, by ``one`` process, ``ddp`` or ``fsdp``, and return all tensors of model and optimiser, whole.
+
+    export: a folder for the weights, in bf16 and in several files.
+    """
     torch.manual_seed(0)
     assembly = assemble(small_config())
     source = ExampleSource({"endless": Endless()}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
@@ -58,6 +64,8 @@ def run(
     )  # fmt: skip
     trainer.fit(module, datamodule=data, ckpt_path=resume / "meta.pt" if resume else None, weights_only=True)
     module.restore()
+    if export:
+        export_weights(export, module.model, None, torch.bfloat16, EXPORTED_BYTES)
     (optimizer,) = trainer.optimizers
     own = checkpoint_files.model_tensors(module.model) | checkpoint_files.optimizer_tensors(module.model, optimizer)
     return {name: (t.full_tensor() if isinstance(t, DTensor) else t).detach().clone() for name, t in own.items()}
@@ -78,7 +86,11 @@ def change(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 def read(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     """What is read from the end of a run that other processes wrote."""
-    return {"read": run("fsdp", checkpoints_in(folder / "nothing"), resume=folder / "more/checkpoints/last")}
+    return {
+        "read": run(
+            "fsdp", checkpoints_in(folder / "nothing"), resume=folder / "more/checkpoints/last", export=folder / "by-4"
+        )
+    }
 
 
 if __name__ == "__main__":

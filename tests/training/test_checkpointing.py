@@ -180,6 +180,10 @@ def test_any_number_of_processes_goes_on_from_a_checkpoint(tmp_path: Path) -> No
     data = [path for path in (tmp_path / "more/checkpoints/last").glob("*.distcp") if path.stat().st_size > 1000]
     assert len(data) == 2, "ranks that hold the same share the writing"
     equal(several(4, "read", tmp_path)["read"], wrote["more"])
-    equal(run("one", checkpoints_in(tmp_path / "one"), STEPS, tmp_path / "more/checkpoints/last"), wrote["more"])
+    last = tmp_path / "more/checkpoints/last"
+    equal(run("one", checkpoints_in(tmp_path / "one"), STEPS, last, tmp_path / "by-1"), wrote["more"])
+    by_one, by_four = ({p.name: p.read_bytes() for p in (tmp_path / f"by-{n}").iterdir()} for n in (1, 4))
+    assert by_one == by_four, "ranks write the same files together"
+    assert len(by_one) > 4
     alone = run("one", checkpoints_in(tmp_path / "alone"), CUT + 1, tmp_path / "cut/checkpoints/last")
     assert alone["optimizer.llm.newline.step"] == CUT + 1

@@ -4,6 +4,8 @@ Every function works without a process group, too, as one rank of one.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeVar
 
@@ -12,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
+_group: dist.ProcessGroup | None = None
+"""In which ranks meet; None: in that of all of them."""
 
 COLLECTIVE_TIMEOUT = timedelta(days=30)
 """How long ranks wait for the slowest one. The ranks of an evaluation meet only once all of its items are asked, which
@@ -41,6 +45,18 @@ def cpu_group() -> dist.ProcessGroup | None:
     group = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
     assert isinstance(group, dist.ProcessGroup)  # it is none for a rank that is left out, and all are in
     return group
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Inside, ranks meet on the CPU and wait for the slowest as long as it takes, such as one with a larger share of an
+    evaluation. A collective."""
+    global _group
+    _group = cpu_group()
+    try:
+        yield
+    finally:
+        _group = None
 
 
 class LateBroadcast:
@@ -91,14 +107,14 @@ def world_size() -> int:
 def barrier() -> None:
     """Wait until every rank has called this."""
     if dist.is_initialized():
-        dist.barrier()
+        dist.barrier(group=_group)
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:
     """The sum of ``value`` over all ranks, of the same shape, on every rank. The argument itself is not changed."""
     if dist.is_initialized():
         value = value.clone()  # all_reduce writes in place
-        dist.all_reduce(value)
+        dist.all_reduce(value, group=_group)
     return value
 
 
@@ -106,5 +122,5 @@ def all_gather(value: T) -> list[T]:
     """The ``value`` of each rank, in rank order, on every rank. It must be picklable."""
     values = [value] * world_size()
     if dist.is_initialized():
-        dist.all_gather_object(values, value)
+        dist.all_gather_object(values, value, group=_group)
     return values

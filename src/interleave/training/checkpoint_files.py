@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_distribu
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 from torch.distributed.tensor import DTensor
 
-from ..checkpoints.load import tied_names
+from ..checkpoints import own_weights
 from ..core.collectives import global_rank, world_size
 from ..core.errors import InputError
 
@@ -48,12 +48,7 @@ warnings.filterwarnings("ignore", message=".*torch.distributed is disabled, unav
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     """The weights of ``model`` by ``model.NAME``, as they lie on this rank; each tied weight once."""
-    tied = tied_names(model)
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, Tensor) and _clean(name) not in tied:  # a module's extra state is no weight
-            tensors[f"model.{_clean(name)}"] = tensor
-    return tensors
+    return {f"model.{name}": tensor for name, tensor in own_weights(model).items()}
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

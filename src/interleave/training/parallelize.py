@@ -152,6 +152,11 @@ def full_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor gathered from all ranks, on its device: a collective where it is sharded, else the tensor itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
     """The 2-norm of all gradients together, a scalar; 0 without gradients.
 
