@@ -70,10 +70,8 @@ def build_strategy(node: Config) -> Any:
     if node["_target_"] != f"{FSDP2Strategy.__module__}.{FSDP2Strategy.__qualname__}":
         return create(node)
     options = {name: value for name, value in node.items() if name != "_target_"}
-    folders = options.pop("save_distributed_checkpoint", True)
-    folders = check_option("trainer.strategy.save_distributed_checkpoint", folders, bool)
     # not by Hydra, which would make a config of the dataclass
-    return FSDP2Strategy(check_option("trainer.strategy", options, Sharding), folders)
+    return FSDP2Strategy(check_option("trainer.strategy", options, Sharding))
 
 
 def create(node: Config, **more: object) -> Any:
