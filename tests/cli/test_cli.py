@@ -110,7 +110,7 @@ def test_a_run_leaves_what_can_be_resumed_evaluated_and_asked(logger: str, tmp_p
     arguments = [*TINY, *mini(tmp_path / "mini"), *logger.split()]
     assert main(["train", *arguments, f"run={run}"]) == 0
     assert (run / "model.safetensors").exists()
-    assert (run / "checkpoints" / "last.ckpt").exists()
+    assert (run / "checkpoints" / "last").resolve().name == "step-2"
     assert yaml.safe_load((run / "config.yaml").read_text())["llm"]["dim"] == 32
     if "csv" in logger:
         assert "train/loss" in (run / "metrics" / "version_0" / "metrics.csv").read_text()
@@ -119,7 +119,7 @@ def test_a_run_leaves_what_can_be_resumed_evaluated_and_asked(logger: str, tmp_p
     if "csv" in logger:
         more = ["trainer.max_steps=3", f"resume={run}", f"run={tmp_path / 'more'}"]
         assert main(["train", *arguments, *more]) == 0
-        assert torch.load(tmp_path / "more/checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+        assert torch.load(tmp_path / "more/checkpoints/last/meta.pt", weights_only=True)["global_step"] == 3
         asked = [f"task.mini.root={tmp_path / 'mini'}", "task.mini.scenes=4", "task.mini.control_items=20"]
         assert main(["eval", f"model={run}", "task=mini", *asked, f"out={tmp_path / 'eval'}"]) == 0
         assert "multi_image" in json.loads((tmp_path / "eval/results.json").read_text())["results"]["mini"]["as it is"]

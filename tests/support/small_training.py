@@ -3,10 +3,23 @@
 from typing import Any
 
 from lightning import Trainer
+from small_models import talk
 from torch.utils.data import DataLoader
 
+from interleave import Dataset, Sample
 from interleave.core.types import Batch
 from interleave.training.optimizer import PARTS, Stage
+
+
+class Endless(Dataset):
+    """Forty short samples."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def __getitem__(self, index: int) -> Sample:
+        return talk("x" * (index % 5), answer=str(index))
+
 
 STAGE = Stage(dict.fromkeys(PARTS, 1e-2), weight_decay=0.1, warmup=0.0)
 

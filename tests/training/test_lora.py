@@ -16,9 +16,10 @@ import interleave as il
 from interleave.cli import main
 from interleave.model.assembly import assemble
 from interleave.training.lightning_module import LitInterleaved
-from interleave.training.lora import Lora, inject, merged
+from interleave.training.lora import Lora, inject
 from interleave.training.optimizer import Stage
 from interleave.training.train import parts_table
+from interleave.training.weight_export import GatheredWeights
 
 RATES: dict[str, float | None] = {"projector": 1e-2, "llm": 1e-2}
 
@@ -63,7 +64,8 @@ def test_a_fresh_adapter_changes_nothing_and_merging_keeps_what_it_learned() -> 
     learned = plain.llm(plain.llm.embed(ids), *where)
     assert not torch.allclose(learned, expected, atol=1e-3)
     again = assemble(small_config()).model.eval()
-    again.load_state_dict(merged(plain, plain.state_dict(), Lora(rank=4)))
+    weights = GatheredWeights(plain, Lora(rank=4), torch.float32)
+    again.load_state_dict({name: weights.read(name) for name in weights.specs})
     torch.testing.assert_close(again.llm(again.llm.embed(ids), *where), learned, rtol=0, atol=1e-5)
 
 
@@ -114,9 +116,9 @@ def test_a_run_keeps_frozen_bits_writes_the_adapter_and_merges_it(tmp_path: Path
 def test_a_run_with_adapters_resumes(tmp_path: Path) -> None:
     original(tmp_path / "published")
     assert train(tmp_path, "trainer.max_steps=4", f"run={tmp_path}/whole") == 0
-    cut = ["callbacks.checkpoint.every_n_train_steps=2", "callbacks.checkpoint.save_top_k=-1"]
+    cut = ["callbacks.checkpoint.every_n_steps=2", "callbacks.checkpoint.keep=9"]
     assert train(tmp_path, "trainer.max_steps=4", *cut, f"run={tmp_path}/cut") == 0
-    (first,) = (tmp_path / "cut" / "checkpoints").glob("step-2.ckpt")
+    (first,) = (tmp_path / "cut" / "checkpoints").glob("step-2")
     assert train(tmp_path, "trainer.max_steps=4", f"resume={first}", f"run={tmp_path}/again") == 0
     whole, again = (il.load(tmp_path / name).model.state_dict() for name in ("whole", "again"))
     assert digest(whole) == digest(again)
@@ -133,11 +135,11 @@ def test_adapters_on_four_bits_learn_resume_and_merge(tmp_path: Path) -> None:
     source = original(tmp_path / "published")
     quantized = [
         "stage.lora.quantize=nf4",
-        "callbacks.checkpoint.every_n_train_steps=2",
-        "callbacks.checkpoint.save_top_k=-1",
+        "callbacks.checkpoint.every_n_steps=2",
+        "callbacks.checkpoint.keep=9",
     ]
     assert train(tmp_path, "trainer.max_steps=4", *quantized, f"run={tmp_path}/whole") == 0
-    (first,) = (tmp_path / "whole" / "checkpoints").glob("step-2.ckpt")
+    (first,) = (tmp_path / "whole" / "checkpoints").glob("step-2")
     assert train(tmp_path, "trainer.max_steps=4", *quantized, f"resume={first}", f"run={tmp_path}/again") == 0
     before, whole, again = (il.load(f, dtype=torch.float32) for f in (source, tmp_path / "whole", tmp_path / "again"))
     assert digest(whole.model.state_dict()) == digest(again.model.state_dict())

@@ -35,7 +35,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def steps(run: Path) -> int:
-    return int(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["global_step"])
+    return int(torch.load(run / "checkpoints" / "last" / "meta.pt", weights_only=True)["global_step"])
 
 
 def test_the_same_command_again_goes_on_from_the_newest_checkpoint(whole: tuple[Path, list[str]], run: Path) -> None:
@@ -67,10 +67,10 @@ def test_resume_goes_on_in_the_folder_with_new_settings(whole: tuple[Path, list[
 
 def test_overwrite_begins_anew(whole: tuple[Path, list[str]], run: Path) -> None:
     (run / "notes.txt").write_text("mine")
-    (run / "checkpoints" / "step-99.ckpt").write_bytes(b"of the run before")
+    (run / "checkpoints" / "step-99").mkdir()
     assert main([*whole[1], f"run={run}", "overwrite=true", "trainer.max_steps=1"]) == 0
     assert steps(run) == 1
-    assert not (run / "checkpoints" / "step-99.ckpt").exists()
+    assert not (run / "checkpoints" / "step-99").exists()
     assert (run / "notes.txt").read_text() == "mine"
 
 
@@ -103,25 +103,15 @@ def test_a_finished_run_without_checkpoints_is_not_trained_again(
     assert "finished and without a checkpoint to go on from" in capsys.readouterr().err
 
 
-def test_checkpoints_of_other_runs_in_the_working_directory_are_not_read(
+def test_a_job_of_slurm_reads_no_checkpoint_from_the_working_directory(
     whole: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Under SLURM Lightning goes on from hpc_ckpt_*.ckpt of its root folder, which is the run's."""
+    """There Lightning goes on from hpc_ckpt_*.ckpt of its root folder, which is the run's."""
     monkeypatch.chdir(tmp_path)
     for name, value in (("SLURM_NTASKS", "1"), ("SLURM_JOB_NAME", "train"), ("SLURM_JOB_ID", "7")):
         monkeypatch.setenv(name, value)
-    foreign = torch.load(whole[0] / "checkpoints" / "last.ckpt", weights_only=True)
-    foreign["state_dict"] = {name: torch.full_like(t, 9.0) for name, t in foreign["state_dict"].items()}
-    torch.save(foreign, tmp_path / "hpc_ckpt_1.ckpt")
+    (tmp_path / "hpc_ckpt_1.ckpt").write_bytes(b"of another run")
     assert main([*whole[1], f"run={tmp_path / 'run'}"]) == 0
     trained, expected = load_file(tmp_path / "run/model.safetensors"), load_file(whole[0] / "model.safetensors")
     assert all(torch.equal(trained[name], expected[name]) for name in expected)
     assert {path.name for path in tmp_path.iterdir()} == {"run", "hpc_ckpt_1.ckpt"}
-
-
-def test_what_slurm_interrupted_goes_on_in_its_own_folder(whole: tuple[Path, list[str]], run: Path) -> None:
-    (run / "checkpoints" / "last.ckpt").rename(run / "hpc_ckpt_1.ckpt")
-    for path in (run / "checkpoints").glob("step-*"):
-        path.unlink()
-    assert main([*whole[1], f"run={run}"]) == 0
-    assert steps(run) == 2

@@ -80,7 +80,7 @@ def test_options_are_checked(options: dict[str, object], message: str) -> None:
 
 
 def test_options_of_the_config_reach_the_strategy() -> None:
-    strategy = build_strategy({"_target_": FSDP2, "replicate": 2, "save_distributed_checkpoint": True})
+    strategy = build_strategy({"_target_": FSDP2, "replicate": 2})
     assert strategy.sharding == Sharding(replicate=2)
     assert type(strategy.sharding) is Sharding, "it is no config that Hydra made of it"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from small_models import rendered, small_config, some_samples, talk
-from small_training import STAGE, loader, trainer
+from small_training import STAGE, Endless, loader, trainer
 
 import interleave as il
 from interleave.checkpoints import open_checkpoint, save_config, save_weights
@@ -20,6 +20,7 @@ from interleave.data.example_source import ExampleSource
 from interleave.inference.lm import LM
 from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate
+from interleave.training.checkpointing import Checkpoints
 from interleave.training.lightning_module import LitInterleaved
 from interleave.training.optimizer import PARTS, Stage, freeze, optimizer, schedule
 from interleave.training.parallelize import TOWERS, CheckpointMode, blocks, checkpoint_activations
@@ -134,14 +135,6 @@ def test_half_precision_gives_nearly_the_same_loss(assembly: Assembly, precision
     assert run.callback_metrics["train/loss"].item() == pytest.approx(expected, rel=0.05)
 
 
-class Endless(il.Dataset):
-    def __len__(self) -> int:
-        return 40
-
-    def __getitem__(self, index: int) -> il.Sample:
-        return talk("x" * (index % 5), answer=str(index))
-
-
 class _StopAt(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
@@ -157,9 +150,9 @@ def run(folder: Path, steps: int, until: int, resume: Path | None = None) -> dic
     source = ExampleSource({"endless": Endless()}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
     data = InterleavedData(source, Budget(128, 2, 8), seed=1)
     module = LitInterleaved(assembly.model, STAGE)
-    fit = trainer(steps, enable_checkpointing=True, callbacks=[_StopAt(until)], default_root_dir=folder)
+    callbacks = [_StopAt(until), Checkpoints(str(folder / "checkpoints"))]
+    fit = trainer(steps, enable_checkpointing=True, callbacks=callbacks, default_root_dir=folder)
     fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    fit.save_checkpoint(folder / "last.ckpt")
     return {k: v.detach().clone() for k, v in assembly.model.state_dict().items()}
 
 
@@ -168,7 +161,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_never_stopped(tmp_path:
         (tmp_path / name).mkdir()
     whole = run(tmp_path / "whole", 9, 9)
     cut = run(tmp_path / "cut", 9, 4)
-    resumed = run(tmp_path / "resumed", 9, 9, tmp_path / "cut" / "last.ckpt")
+    resumed = run(tmp_path / "resumed", 9, 9, tmp_path / "cut/checkpoints/last/meta.pt")
     assert any(not torch.equal(cut[k], whole[k]) for k in whole)
     for name, tensor in resumed.items():
         assert torch.equal(tensor, whole[name]), name

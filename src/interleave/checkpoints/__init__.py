@@ -1,11 +1,22 @@
 """Models on disk: our own folders and the published layouts, read and written. Knows no weights' meaning but names."""
 
 from .layout import Checkpoint, Export, Layout, Parts
-from .load import WRAPPER, fill, find_places, find_unused, put, tie, tie_as_configured, tied_names, unfilled
+from .load import (
+    WRAPPER,
+    fill,
+    find_places,
+    find_unused,
+    put,
+    stored_dtype,
+    tie,
+    tie_as_configured,
+    tied_names,
+    unfilled,
+)
 from .native import save_config, write_config
 from .opening import LAYOUTS, named_layout, open_checkpoint, read_parts
-from .save import save_weights
-from .tensor_files import StoredTensors, Tensors, TensorSpec, write_file, write_index
+from .save import own_weights, replace_weights, save_weights
+from .tensor_files import StoredTensors, Tensors, TensorSpec, in_shards, shard_names, write_file, write_index
 
 __all__ = [
     "LAYOUTS",
@@ -20,12 +31,17 @@ __all__ = [
     "fill",
     "find_places",
     "find_unused",
+    "in_shards",
     "named_layout",
     "open_checkpoint",
+    "own_weights",
     "put",
     "read_parts",
+    "replace_weights",
     "save_config",
     "save_weights",
+    "shard_names",
+    "stored_dtype",
     "tie",
     "tie_as_configured",
     "tied_names",

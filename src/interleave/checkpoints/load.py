@@ -42,7 +42,7 @@ def fill(model: InterleavedModel, checkpoint: Checkpoint, dtype: torch.dtype | N
     dtype: of the weights in the model; None keeps that of the stored language model.
     Returns the tensors that the model does not use, native name -> name in the files. Raises as ``find_places``.
     """
-    dtype = dtype or _stored_dtype(checkpoint)
+    dtype = dtype or stored_dtype(checkpoint)
     places, unused = find_places(model, checkpoint, dtype)
     stored, owners = StoredTensors(), tied_names(model)
     for name, place in places.items():
@@ -202,7 +202,7 @@ def _has_path(node: object) -> bool:
     return isinstance(node, Mapping) and bool(node.get("path"))
 
 
-def _stored_dtype(checkpoint: Checkpoint) -> torch.dtype:
+def stored_dtype(checkpoint: Checkpoint) -> torch.dtype:
     """The type of the first tensor of the language model; of the first tensor where it holds none of it."""
     specs = checkpoint.tensors.specs
     first = next(iter(checkpoint.names.values()))

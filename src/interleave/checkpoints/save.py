@@ -1,7 +1,7 @@
 """From a model in memory into its folder: the only place that writes a run's weights.
 
 config.yaml          what was composed, resolved; enough to build the model again
-model.safetensors    all weights, each once
+model.safetensors    all weights, each once; large ones as model-00001-of-00002.safetensors and so on, with an index
 tokenizer/           of the language model, unless it is made from code
 checkpoints/         Lightning's, for resuming
 """
@@ -14,7 +14,33 @@ from torch import Tensor, nn
 from ..core.files import replacing
 from .load import WRAPPER, tied_names
 from .native import UNUSED
-from .tensor_files import WEIGHT_FILES, TensorSpec, write_file
+from .tensor_files import INDEX_FILES, WEIGHT_FILES, TensorSpec, write_file
+
+SHARDS = "model-*-of-*.safetensors"
+"""Names of the files that hold weights together."""
+
+
+def own_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of ``model`` by the names under which they are stored, as they lie on this rank; each tied weight
+    once."""
+    tied = tied_names(model)
+    weights: dict[str, Tensor] = {}
+    for wrapped_name, tensor in model.state_dict().items():
+        name = wrapped_name.replace(WRAPPER, "")
+        if isinstance(tensor, Tensor) and name not in tied:  # a module's extra state is no weight
+            weights[name] = tensor
+    return weights
+
+
+def replace_weights(folder: Path, written: Path) -> None:
+    """Move the weight files of the folder ``written`` into ``folder``, in place of those that are there.
+
+    A kill between leaves no weights that could be read: an index goes first and comes last.
+    """
+    for old in [folder / INDEX_FILES[0], folder / WEIGHT_FILES[0], *folder.glob(SHARDS)]:
+        old.unlink(missing_ok=True)
+    for new in [*written.glob("*.safetensors"), *written.glob(INDEX_FILES[0])]:
+        new.rename(folder / new.name)
 
 
 def save_weights(

@@ -233,6 +233,27 @@ def _header(specs: Mapping[str, TensorSpec]) -> bytes:
     return text + b" " * (-len(text) % 8)
 
 
+def shard_names(count: int) -> list[str]:
+    """The names that Transformers looks for, of ``count`` files that hold the weights together."""
+    if count == 1:
+        return [WEIGHT_FILES[0]]
+    return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def in_shards(specs: Mapping[str, TensorSpec], max_bytes: int) -> dict[str, dict[str, TensorSpec]]:
+    """Name of each file -> its tensors, in the order of ``specs``: one file where they fit into ``max_bytes``, else as
+    few as their order allows. A tensor larger than that has a file of its own."""
+    shards: list[dict[str, TensorSpec]] = [{}]
+    num_bytes = 0
+    for name, spec in specs.items():
+        if shards[-1] and num_bytes + spec.num_bytes > max_bytes:
+            shards.append({})
+            num_bytes = 0
+        shards[-1][name] = spec
+        num_bytes += spec.num_bytes
+    return dict(zip(shard_names(len(shards)), shards, strict=True))
+
+
 def write_index(folder: Path, files: Mapping[str, Mapping[str, TensorSpec]]) -> None:
     """Write the index that says which shard holds what. files: name of each shard -> its tensors."""
     file_of: dict[str, str] = {}

@@ -19,18 +19,22 @@ JSONObject = Mapping[str, Any]
 def replacing(target: Path) -> Iterator[Path]:
     """A path to write a file or a folder to. It is renamed to ``target`` at the end, in place of what stood there.
 
-    Where the block raises, ``target`` stays as it was. Missing parent folders are made.
+    Where the block raises, ``target`` stays as it was and what was written is removed. Missing parent folders are made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    _remove(part)  # of a run that was interrupted
-    yield part
+    remove(part)  # of a run that was interrupted
+    try:
+        yield part
+    except BaseException:
+        remove(part)
+        raise
     if target.is_dir():  # the system renames over a file, but not over a folder: move the old one away first
         old = target.with_name(f".{target.name}.old")
-        _remove(old)
+        remove(old)
         target.rename(old)
         part.rename(target)
-        _remove(old)
+        remove(old)
     else:
         part.replace(target)
 
@@ -55,8 +59,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that it holds; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

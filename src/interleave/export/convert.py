@@ -17,6 +17,7 @@ from ..checkpoints import (
     find_unused,
     named_layout,
     open_checkpoint,
+    shard_names,
     unfilled,
     write_file,
     write_index,
@@ -98,18 +99,14 @@ def write_weights(
     num_rows = layout.vocabulary_rows(export)
     vocabulary = [checkpoint.names.get(native) for native in VOCABULARY]
     files: dict[str, dict[str, TensorSpec]] = {}
-    for number, new_names in enumerate(shards, start=1):
-        added = layout.added_tensors(export) if number == len(shards) else {}
+    for file_name, new_names in zip(shard_names(len(shards)), shards, strict=True):
+        added = layout.added_tensors(export) if new_names is shards[-1] else {}
         specs: dict[str, TensorSpec] = {}
         for name, new_name in new_names.items():
             specs[new_name] = checkpoint.tensors.specs[name]
             if name in vocabulary:
                 specs[new_name] = _with_rows(specs[new_name], num_rows)
         specs |= added
-        # the names that Transformers looks for
-        file_name = "model.safetensors"
-        if len(shards) > 1:
-            file_name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         write_file(folder / file_name, specs, _renamed_tensors(checkpoint, new_names, specs, added))
         files[file_name] = specs
     if len(files) > 1:

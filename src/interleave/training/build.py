@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 
 from ..core.errors import InputError
@@ -18,7 +19,6 @@ from .lightning_module import LitInterleaved
 from .optimizer import Stage
 from .parallelize import TOWERS, CheckpointMode, FSDP2Strategy
 from .parallelize_units import Sharding
-from .resume import AtomicCheckpointIO
 from .step_times import StepTimes
 
 ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
@@ -83,9 +83,12 @@ def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Tr
     options: dict[str, object] = {
         # Lightning would add a bar of its own where no callback is one
         "enable_progress_bar": any(isinstance(callback, ProgressBar) for callback in callbacks),
+        # and write checkpoints of its own
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         # without a folder of its own Lightning takes hpc_ckpt_*.ckpt of whatever run lies in the working directory
         "default_root_dir": config["run"],
-        "plugins": [AtomicCheckpointIO()],
+        # its handler of SLURM's signal writes in the middle of a step: ``preemption`` waits for the end of one
+        "plugins": [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else [],
         "profiler": StepTimes(),  # which the accounting reads
         **config["trainer"],
     }
@@ -105,10 +108,8 @@ def build_strategy(node: Config) -> Any:
     if node["_target_"] != f"{FSDP2Strategy.__module__}.{FSDP2Strategy.__qualname__}":
         return create(node)
     options = {name: value for name, value in node.items() if name != "_target_"}
-    folders = options.pop("save_distributed_checkpoint", True)
-    folders = check_option("trainer.strategy.save_distributed_checkpoint", folders, bool)
     # not by Hydra, which would make a config of the dataclass
-    return FSDP2Strategy(check_option("trainer.strategy", options, Sharding), folders)
+    return FSDP2Strategy(check_option("trainer.strategy", options, Sharding))
 
 
 def _ask_for_signals_at_log_steps(trainer: Trainer) -> None:

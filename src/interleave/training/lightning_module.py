@@ -1,6 +1,8 @@
 """The model in Lightning's shape: steps, what is logged, and what becomes of a step that is not finite."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -12,7 +14,7 @@ from ..core.errors import InputError
 from ..core.types import Batch
 from ..data.log_steps import is_log_step
 from ..model.interleaved_model import InterleavedModel
-from . import parallelize
+from . import checkpoint_files, parallelize
 from .compilation import compile_blocks
 from .dpo import preference_loss
 from .lora import inject
@@ -55,6 +57,8 @@ class LitInterleaved(LightningModule):
         self._validation_sums = StepSums.zero()
         self._configured = False
         self._guard = StepGuard()
+        self.strict_loading = False  # what Lightning loads has no weights, which ``restore`` reads
+        self._to_restore: list[dict[str, object]] | None = None  # settings of the optimiser, of a checkpoint
 
     def configure_model(self) -> None:
         """Checkpoint, compile and shard the model, and give it its weights, in this order, once devices are known."""
@@ -117,9 +121,38 @@ class LitInterleaved(LightningModule):
             if any(parameter.grad is not None for parameter in parameters.values()):
                 self.log(f"grad/{part}", parallelize.gradient_norm(parameters.values()).to(factor.device) * factor)
 
-    def on_save_checkpoint(self, checkpoint: Mapping[str, object]) -> None:
-        """Raise before a checkpoint that is not finite is written, so that it takes no other one's place."""
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
+        """Leave what Lightning writes without tensors, which ``checkpointing`` writes beside it, and keep the rates.
+
+        Raises before a checkpoint that is not finite is written, so that it takes no other one's place.
+        """
         self.check_finite()
+        checkpoint |= {
+            "state_dict": {},
+            "optimizer_states": [],
+            "param_groups": checkpoint_files.settings(self._adamw()),
+        }
+
+    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        self._to_restore = checkpoint["param_groups"]
+
+    def on_train_start(self) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Read weights and optimiser of the checkpoint that the run goes on from, once, when both are on their devices.
+
+        Lightning calls ``on_train_start`` where steps are left; else whoever wants the weights calls this.
+        """
+        groups, self._to_restore = self._to_restore, None
+        if groups is not None:
+            folder = Path(str(self.trainer.ckpt_path)).parent
+            checkpoint_files.read_tensors(folder, self.model, self._adamw())
+            checkpoint_files.restore_settings(self._adamw(), groups)
+
+    def _adamw(self) -> torch.optim.Optimizer:
+        (adamw,) = self.trainer.optimizers
+        return adamw
 
     def check_finite(self) -> None:
         """Raise InputError, on all ranks where a weight is not finite on any. A collective that each rank must call."""

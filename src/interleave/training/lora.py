@@ -151,35 +151,35 @@ def _expect_no_weight(module: nn.Module, keys: _IncompatibleKeys) -> None:
     keys.missing_keys[:] = [key for key in keys.missing_keys if not re.search(r"\bbase_layer\.weight$", key)]
 
 
-def merged(model: nn.Module, state: Mapping[str, Tensor], lora: Lora) -> dict[str, Tensor]:
-    """``state`` of a model with adapters as that of a model without them that computes the same, by its names.
-
-    Works on gathered tensors, so that it does not matter how the model was sharded.
-    """
-    whole = dict(state) | dict(_dequantized(model))
-    result: dict[str, Tensor] = {}
-    for name, tensor in whole.items():
-        if ADAPTER_MARK not in name:
-            result[name.replace(".base_layer.", ".")] = tensor
-    for name, down in whole.items():  # down: A (rank, in)
-        if ".lora_A." in name:
-            up = whole[name.replace(".lora_A.", ".lora_B.")]  # B (out, rank)
-            target = name.partition(".lora_A.")[0] + ".weight"
-            change = (up.float() @ down.float()) * lora.scale  # (out, in) = alpha / rank * B A
-            result[target] = (result[target].float() + change).to(result[target].dtype)
-    return result
+def adapters_of(name: str) -> tuple[str, str]:
+    """Names of A and B of the adapter on the weight ``name``, whether it has one or not."""
+    layer = name.removesuffix(".base_layer.weight")
+    return f"{layer}.lora_A.default.weight", f"{layer}.lora_B.default.weight"
 
 
-def _dequantized(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The weights that ``quantize`` leaves out of a state dict, on the CPU, with what 4 bits keep of them."""
+def merged(weight: Tensor, down: Tensor, up: Tensor, lora: Lora) -> Tensor:
+    """A weight (out, in) with what its adapter adds, in float32. down: A (rank, in). up: B (out, rank)."""
+    change = (up.float() @ down.float()) * lora.scale  # (out, in) = alpha / rank * B A
+    return weight.float() + change
+
+
+def quantized_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The 4-bit layers, by the names of their weights, which ``quantize`` leaves out of state dicts."""
+    layers: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
-        weight = getattr(module, "weight", None)
-        quant_state = getattr(weight, "quant_state", None)
-        if isinstance(weight, Tensor) and quant_state is not None:
-            from bitsandbytes.functional import dequantize_4bit
-
+        if getattr(getattr(module, "weight", None), "quant_state", None) is not None:
             clean = name.replace("_checkpoint_wrapped_module.", "")  # of activation checkpointing
-            yield f"{clean}.weight", dequantize_4bit(weight.data, quant_state).cpu()
+            layers[f"{clean}.weight"] = module
+    return layers
+
+
+def dequantized(layer: nn.Module) -> Tensor:
+    """The weight of a 4-bit layer, (out, in), with what 4 bits keep of it."""
+    from bitsandbytes.functional import dequantize_4bit
+
+    weight: Any = layer.weight
+    found: Tensor = dequantize_4bit(weight.data, weight.quant_state)
+    return found
 
 
 def save_adapter(folder: Path, state: Mapping[str, Tensor], lora: Lora) -> None:

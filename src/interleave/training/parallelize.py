@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,6 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from ..core.collectives import all_gather
-from ..core.files import replacing
 from ..model.interleaved_model import InterleavedModel
 from .parallelize_units import DEFAULT_SHARDING, Sharding, shard
 from .recompute import selective_contexts
@@ -59,11 +58,10 @@ class FSDP2Strategy(ModelParallelStrategy):
     def __init__(
         self,
         sharding: Sharding = DEFAULT_SHARDING,
-        save_distributed_checkpoint: bool = True,
         timeout: timedelta = timedelta(minutes=30),
     ) -> None:
         """timeout: how long a rank waits for the others in a collective."""
-        super().__init__(save_distributed_checkpoint=save_distributed_checkpoint, timeout=timeout)
+        super().__init__(timeout=timeout)
         self.sharding = sharding
         self._mesh: DeviceMesh | None = None
         self._sharded: FSDPModule | None = None
@@ -115,21 +113,23 @@ class FSDP2Strategy(ModelParallelStrategy):
         finally:
             switch(True)
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, object], filepath: str | Path, storage_options: object = None
-    ) -> None:
-        """Write a sharded checkpoint beside the one before, whose place it takes when every rank has written its
-        part. A checkpoint in one file is left to ``resume.AtomicCheckpointIO``."""
-        if not self._save_distributed_checkpoint:
-            super().save_checkpoint(checkpoint, filepath, storage_options)
-            return
-        target = Path(self.broadcast(filepath))
-        with ExitStack() as stack:
-            # rank 0 chooses the folder to write into, and renames it when the context ends
-            part = stack.enter_context(replacing(target)) if self.is_global_zero else target
-            super().save_checkpoint(checkpoint, self.broadcast(part), storage_options)
-            self.barrier()  # every rank has written: rank 0 may rename
-        self.barrier()  # and no rank goes on before it has
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Nothing: each rank writes its own shards (``checkpointing``), and Lightning would gather or copy them."""
+        return {}
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Nothing, as of the model."""
+        return {}
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: object = None) -> None:
+        """Write, on rank 0, all of a checkpoint but the tensors."""
+        if self.is_global_zero:
+            self.checkpoint_io.save_checkpoint(checkpoint, filepath)
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """All of a checkpoint but the tensors, which each rank reads into its shards (``checkpoint_files``)."""
+        loaded: dict[str, Any] = self.checkpoint_io.load_checkpoint(checkpoint_path, weights_only=weights_only)
+        return loaded
 
 
 @contextmanager
@@ -161,6 +161,11 @@ def full_state(model: nn.Module) -> dict[str, Tensor]:
     state = get_model_state_dict(model, options=options)
     # a module's extra state is no weight
     return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor gathered from all ranks, on its device: a collective where it is sharded, else the tensor itself."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -2,7 +2,7 @@
 
 composed.yaml        the config as it was composed; the same command goes on, another one is refused
 config.yaml          enough to build the model again; with ``init`` its parts are those of that checkpoint
-checkpoints/         Lightning's, for resuming
+checkpoints/         one folder a checkpoint, for resuming
 """
 
 import shutil
@@ -17,11 +17,13 @@ from ..core.files import replacing
 from ..core.options import Config
 from .resume import complete_checkpoints, last_checkpoint
 
-COMPOSED, CONFIG, WEIGHTS = "composed.yaml", "config.yaml", "model.safetensors"
+COMPOSED, CONFIG = "composed.yaml", "config.yaml"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+"""One of them is there when the training is done."""
 SETTINGS_OF_A_CALL = ("resume", "overwrite")
 """Settings that say what this call does with the folder, and are no part of the run that it holds."""
 LEFT_BY_A_RUN = (
-    COMPOSED, CONFIG, WEIGHTS, ".model.safetensors.part", "tokenizer", "adapter", "checkpoints", "hpc_ckpt_*.ckpt",
+    COMPOSED, CONFIG, *WEIGHTS, "model-*-of-*.safetensors", ".weights.part", "tokenizer", "adapter", "checkpoints",
     "ledger.jsonl", "metrics", "wandb", "replies.jsonl", "replies.part-*.jsonl", "asked.json", "results.json",
     "judgements.sqlite", "report.html", "report.md",
 )  # fmt: skip
@@ -50,7 +52,7 @@ def resume_from(config: Config) -> Path | None:
         raise InputError(f"{run} holds a run with another config ({difference}); {_ways_out(run)}")
     if complete_checkpoints(run):
         return last_checkpoint(run)
-    if (run / WEIGHTS).exists():  # written when training is done
+    if any((run / name).exists() for name in WEIGHTS):
         raise InputError(f"{run} holds this run, finished and without a checkpoint to go on from; {_ways_out(run)}")
     return None  # it was stopped before its first checkpoint
 
@@ -72,7 +74,7 @@ def begin(composed: Config, described: Config) -> None:
 
 
 def _holds_run(run: Path) -> bool:
-    return any((run / name).exists() for name in (COMPOSED, CONFIG, WEIGHTS))
+    return any((run / name).exists() for name in (COMPOSED, CONFIG, *WEIGHTS))
 
 
 def _settings_of_the_run(config: Config) -> dict[str, object]:

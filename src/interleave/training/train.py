@@ -1,12 +1,13 @@
 """A training run from a composed config to a folder that can be loaded, evaluated and talked to."""
 
+import gc
 import logging
 import shlex
 import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,14 +15,16 @@ import wandb
 from lightning import Trainer, seed_everything
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
-from ..checkpoints import save_weights, write_config
+from ..checkpoints import write_config
+from ..core.collectives import barrier, global_rank, patient
 from ..core.errors import BadSample
 from ..core.options import Config, check_option
 from ..core.sample import Media
 from ..data.build import build_data
 from ..data.datamodule import InterleavedData
+from ..data.ledger import Ledger
 from ..evaluation import model_fingerprint
 from ..evaluation.build import build_tasks
 from ..evaluation.evaluate import Evaluation
@@ -30,15 +33,16 @@ from ..inference.lm import load
 from ..interfaces.task import Task
 from ..reports.page import write_report
 from ..reports.read_runs import read_runs
-from . import parallelize
 from .build import build_module, build_stage, build_trainer
+from .checkpoint_files import META
 from .evaluation_callback import Period, PeriodicEvaluation
 from .lightning_module import LitInterleaved
-from .lora import ADAPTER_MARK, merged, save_adapter
+from .lora import ADAPTER_MARK
 from .optimizer import parts
 from .references import references_of, set_references
 from .run_folder import begin, resume_from
 from .start import initial_model
+from .weight_export import ExportOptions, export_weights
 
 for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
     logging.getLogger(name).setLevel(logging.WARNING)
@@ -47,11 +51,47 @@ for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own lev
 def train(config: Config) -> Path:
     """Train, save and, where tasks are chosen, evaluate and report. Returns the run's folder. Raises InputError.
 
-    Every rank calls it; after the training rank 0 goes on alone. What the config says wrongly is refused before the
-    run's folder is touched.
+    Every rank calls it. What the config says wrongly is refused before the run's folder is touched.
     """
     run, started = Path(config["run"]), time.time()
+    learned = learn(config)
+    gc.collect()  # model, optimiser and trainer, which refer to each other: their memory is the evaluation's now
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    report = None
+    if learned.tasks:
+        report = evaluate_and_report(run, learned, config["eval_batch"], started)
+    if global_rank():
+        return run
+    console, ledger = Console(), learned.ledger
+    if summary := ledger.summary():
+        console.print(f"[yellow]{summary}; all in {ledger.path}", soft_wrap=True)
+    if report:
+        console.print(f"report: {report}", soft_wrap=True)
+    line = chat_line(run, learned.tasks)
+    console.print(f"model:  {run}\nchat:   {line}", soft_wrap=True, markup=False, highlight=False)
+    return run
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What is left of a training beside the run's folder.
+
+    tasks: the chosen ones. ledger: of all ranks. dtype: in which the model is to be asked; None: as it is stored.
+    """
+
+    tasks: Mapping[str, Task]
+    ledger: Ledger
+    dtype: torch.dtype | None
+
+
+def learn(config: Config) -> Learned:
+    """Train, and write what was learned as a folder that can be loaded without anything else. A collective.
+
+    Nothing that is returned refers to the model. Raises InputError.
+    """
     resume, composed = resume_from(config), config  # ``config`` comes to describe the model, ``composed`` stays
+    dtype = check_option("export", config["export"], ExportOptions).dtype_after(config["init"], resume)
     seed_everything(config["seed"], workers=True, verbose=False)  # before initial weights are drawn
     stage = build_stage(config)
     quantizes = stage.lora is not None and stage.lora.quantize is not None
@@ -60,6 +100,7 @@ def train(config: Config) -> Path:
     tasks = build_tasks(config)
     data = build_data(config, assembly)
     config = {**config, "single_picture": config["single_picture"] or data.train.source.single_picture() or None}
+    config = {**config, "export": {"dtype": str(dtype).removeprefix("torch.")}}
     if stage.dpo:  # before adapters change the names of the weights, by which references are kept
         references = references_of(Path(stage.dpo.cache), assembly.model, start.places, data, config)
         start = replace(start, then=lambda module: set_references(data, references, module, assembly.vision))
@@ -75,57 +116,42 @@ def train(config: Config) -> Path:
         else:
             data.train.ledger.rewrite()  # empties that of an earlier run in this folder
         Console().print(parts_table(module))
-    fit(trainer, module, data, run, resume)
-    state, ledger = parallelize.full_state(module.model), data.ledger()  # collectives, before the other ranks leave
-    if not trainer.is_global_zero:  # only rank 0 has the state
-        return run
-    save(run, config, module, state)
-    console = Console()
-    ledger.rewrite()
-    if summary := ledger.summary():
-        console.print(f"[yellow]{summary}; all in {ledger.path}", soft_wrap=True)
-    if tasks:
-        report = evaluate_and_report(run, tasks, config["eval_batch"], started)
-        console.print(f"report: {report}", soft_wrap=True)
-    console.print(f"model:  {run}\nchat:   {chat_line(run, tasks)}", soft_wrap=True, markup=False, highlight=False)
-    return run
+    fit(trainer, module, data, resume)
+    half, ledger = "bf16" in str(trainer.precision), data.ledger()
+    for optimizer in trainer.optimizers:
+        optimizer.state.clear()  # its memory is the export's now
+    export_weights(Path(config["run"]), module.model, module.stage.lora, dtype)
+    if trainer.is_global_zero:
+        write_config(Path(config["run"]), module.model, config)
+        ledger.rewrite()
+    barrier()  # the folder is complete
+    return Learned(tasks, ledger, torch.bfloat16 if half else None)
 
 
-def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, run: Path, resume: Path | None) -> None:
-    """Train to the last step and write ``checkpoints/last.ckpt`` there. Raises InputError for weights that are not
-    finite. A collective, which each rank must call."""
+def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, resume: Path | None) -> None:
+    """Train to the last step. Raises InputError for weights that are not finite. A collective."""
     # weights_only: a checkpoint that someone else made cannot run code
-    trainer.fit(module, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
-    if trainer.checkpoint_callback:  # the last step need not be one at which it writes
-        trainer.save_checkpoint(run / "checkpoints" / "last.ckpt")
+    trainer.fit(module, datamodule=data, ckpt_path=str(resume / META) if resume else None, weights_only=True)
+    module.restore()  # of a run that had no step left
     module.check_finite()
     if wandb.run is not None:  # the next job of a sweep in this process is a run of its own
         wandb.finish()
 
 
-def save(run: Path, config: Config, module: LitInterleaved, state: Mapping[str, Tensor]) -> None:
-    """Write what was learned as a folder that can be loaded without anything else.
-
-    state: all weights, gathered. LoRA adapters are merged into them, and also written by themselves into ``adapter/``.
-    """
-    model, lora = module.model, module.stage.lora
-    if lora:
-        save_adapter(run / "adapter", state, lora)
-        state = merged(model, state, lora)  # so that loading needs no PEFT
-    save_weights(run, model, state)
-    write_config(run, model, config)
-
-
-def evaluate_and_report(run: Path, tasks: Mapping[str, Task], batch_size: int, started: float) -> Path:
-    """Ask the saved model all tasks, by this process alone; print the results and write the report, whose path it
-    returns.
+def evaluate_and_report(run: Path, learned: Learned, batch_size: int, started: float) -> Path | None:
+    """Ask the saved model all tasks, by all ranks together; rank 0 prints the results and writes the report, whose path
+    it returns.
 
     started: when the run began, in seconds since the epoch.
     """
-    evaluation = Evaluation(tasks, run, model_fingerprint.of_folder(run), Settings(batch=batch_size))
-    evaluation.ask(lambda: load(run), overwrite=True, ranks=(0, 1))  # ranks: as the only one
+    settings = Settings(batch=batch_size)
+    evaluation = Evaluation(learned.tasks, run, model_fingerprint.of_folder(run), settings)
+    with patient():
+        evaluation.ask(lambda: load(run, dtype=learned.dtype), overwrite=True)
+    if global_rank():
+        return None
     evaluation.show(evaluation.finish(None, {"model": str(run), "overrides": []}))
-    return write_report(read_runs([run]), run, tasks, seconds=time.time() - started)
+    return write_report(read_runs([run]), run, learned.tasks, seconds=time.time() - started)
 
 
 def chat_line(run: Path, tasks: Mapping[str, Task]) -> str:
