@@ -104,7 +104,7 @@ def test_qwen2_gives_the_hidden_state_and_the_replies_of_transformers(tmp_path: 
     ours = Qwen2(str(tmp_path / "model")).eval()
     ids = torch.randint(0, 250, (2, 9))
     with torch.no_grad():
-        hidden = ours(ours.embed(ids), torch.arange(9).expand(2, 9), torch.ones(2, 9, dtype=torch.long))
+        hidden = ours(ours.embed(ids), torch.arange(9).expand(2, 9), il.Segments.of([[9], [9]]))
         torch.testing.assert_close(hidden, theirs.model(ids).last_hidden_state, rtol=1e-5, atol=1e-5)
         new = ours.generate(ours.embed(ids), torch.ones(2, 9, dtype=torch.long), max_new_tokens=8)
         stops = list(ours.tokenizer.stop_ids)

@@ -22,6 +22,8 @@ from ..checkpoints import (
     write_file,
     write_index,
 )
+from ..checkpoints.limits import as_published
+from ..checkpoints.native import Native
 from ..core.errors import InputError, hint
 from ..core.files import new_folder
 from ..core.options import Config
@@ -84,7 +86,11 @@ def reduced(layout: Layout, export: Export, drop: Sequence[str]) -> Parts:
         others = f" (the same holds for {same})" if same else ""
         way_out = "" if final else f"; --drop {','.join(refusals)} writes it without"
         raise InputError(f"{layout.name} cannot hold {first}: {refusals[first]}{others}{way_out}")
-    return layout.without(export.parts, drop) if drop else dict(export.parts)
+    parts = layout.without(export.parts, drop) if drop else dict(export.parts)
+    if isinstance(layout, Native):
+        return parts
+    # whoever reads a published layout resizes as the published models were trained
+    return {**parts, "modality": as_published(parts["modality"])}
 
 
 def write_weights(
