@@ -67,6 +67,13 @@ def _evaluate(config: Mapping[str, Any]) -> None:
     evaluate_run(config)
 
 
+def run_plan(arguments: Sequence[str]) -> None:
+    """say what a run will take, before it runs"""
+    from .plan.plan_command import plan_command
+
+    plan_command(arguments)
+
+
 def run_score(arguments: Sequence[str]) -> None:
     """score a result file of any project"""
     from .scoring.score_command import score_command
@@ -141,6 +148,7 @@ def run_plugins(arguments: Sequence[str]) -> None:
 
 COMMANDS: dict[str, Command] = {
     "train": run_train,
+    "plan": run_plan,
     "eval": run_evaluate,
     "score": run_score,
     "report": run_report,

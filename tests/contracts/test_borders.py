@@ -34,12 +34,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "dataset_tools": {"core", "media", "interfaces", "processing", "model", "checkpoints", "data", "compose"},
     "ablate": {"core"},
     "launch": {"core", "compose"},
+    "plan": {"core", "interfaces", "model", "costs", "checkpoints", "data", "training", "compose"},
     "plugins_command": {"interfaces"},
     "bench": {"core", "interfaces", "processing", "model", "costs", "data", "inference", "export", "training"},
     "testing": {"core", "interfaces", "processing", "model", "data", "inference"},
     "cli": {
         "core", "compose", "training", "evaluation", "scoring", "reports", "ablate", "inference", "export",
-        "dataset_tools", "launch", "bench", "plugins_command",
+        "dataset_tools", "launch", "bench", "plan", "plugins_command",
     },
 }  # fmt: skip
 """Folder or module -> those that it may import; each names only what stands above it."""

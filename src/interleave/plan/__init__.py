@@ -1,0 +1,1 @@
+"""``interleave plan``: what a run will take, before any device is taken."""
