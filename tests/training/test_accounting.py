@@ -7,6 +7,7 @@ import pytest
 from command_line import TINY, mini
 
 from interleave.cli import main
+from interleave.compose import compose
 from interleave.training import step_times
 from interleave.training.step_times import StepTimes
 
@@ -64,6 +65,11 @@ def test_a_measured_step_is_split_into_parts(rows: list[dict[str, float]]) -> No
         parts = [row[f"speed/seconds_{part}"] for part in ("vision", "llm", "head", "backward", "optimizer")]
         assert min(parts) > 0
         assert row["speed/seconds_backward"] < 60
+
+
+def test_the_device_says_what_it_could_do() -> None:
+    assert compose("train", ["device=h100"])["callbacks"]["accounting"]["peak_flops"] == 989e12
+    assert compose("train", [])["callbacks"]["accounting"]["peak_flops"] is None, "then no MFU is logged"
 
 
 def test_an_action_does_not_count_those_inside_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
