@@ -116,6 +116,10 @@ def test_what_cannot_be_written_ends_the_run_with_a_line(tmp_path: Path, monkeyp
     class Fills(Callback):
         def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
             if trainer.global_step == 3:
+                for _ in range(3000):  # until the thread has written step 2
+                    if names(tmp_path) == {"step-2", "last"}:
+                        break
+                    time.sleep(0.01)
                 monkeypatch.setattr(checkpoint_files.FileSystemWriter, "write_data", full)
 
     monkeypatch.setattr("checkpoint_job._StopAt", lambda until: Fills())
