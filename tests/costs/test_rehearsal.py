@@ -101,3 +101,14 @@ def test_accumulated_gradients_are_there_throughout_the_backward_pass() -> None:
     terms = memory_by_term(model, WeightPlacement(), step, 0, keeps_gradients=True)
     assert terms["gradients"] == 4 * sum(p.numel() for p in model.parameters())
     assert terms["head and working"] == 10**6 - 600 - 300
+
+
+def test_a_rehearsal_moves_as_many_bytes_as_a_step_with_memory() -> None:
+    """Fake tensors ask operations of their own, such as for a device, which move nothing."""
+    assembly = built(*CASES["all trained"][:2])
+    batch = blank_batch(SHAPE, assembly.vision)
+    with Tally([*assembly.model.parameters(), *assembly.model.buffers()]) as tally:
+        loss, _ = assembly.model.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+    rehearsed = Rehearsal(assembly.model, assembly.vision, Precision()).step(SHAPE)
+    assert rehearsed.moved == pytest.approx(tally.moved, rel=0.1)

@@ -10,6 +10,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+aten = torch.ops.aten
+UNCOUNTED = {
+    *flop_registry,
+    aten._scaled_dot_product_flash_attention_for_cpu,  # the registry knows those of a GPU alone
+    aten._scaled_dot_product_flash_attention_for_cpu_backward,
+    aten._unsafe_view,  # no view by its schema, and one in what it does
+    aten.empty,
+    aten.empty_like,
+    aten.new_empty,
+}
+"""Operations that are not counted as traffic: products and attention, and those that touch no memory."""
+
 
 class Tally(TorchDispatchMode):
     """While it is active, knows the bytes of all tensors that operations made and that still live.
@@ -41,10 +53,12 @@ class Tally(TorchDispatchMode):
     ) -> Any:  # Any: torch's own signature
         """Called for every operation."""
         out = func(*args, **(kwargs or {}))
+        if func is torch.ops.prim.device.default:  # most calls of all are this question of a fake tensor
+            return out
         made = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         for tensor in made:
             self._add(tensor.untyped_storage())
-        if func._overloadpacket not in flop_registry and not _is_view(func):
+        if not (func._overloadpacket in UNCOUNTED or _is_view(func)):
             read = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
             self.moved += sum(tensor.nbytes for tensor in (*read, *made))
         return out
