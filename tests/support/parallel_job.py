@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+from full_weights import full_state
 from interleave_plugins.scenes.synthetic.render import make_scene
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -108,7 +109,7 @@ def train(strategy: str, ranks: int, broken: bool = False) -> tuple[list[float],
     if broken:
         overflow(trainer, module, rank, ranks)
     trainer.fit(module, DataLoader(own, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
-    return losses.seen, parallelize.full_state(module.model)
+    return losses.seen, full_state(module.model)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from full_weights import full_state
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from parallel_job import Losses, batches
@@ -141,7 +142,7 @@ def train(strategy: str, ranks: int, every: int | None, count: int = 7, **option
         "losses": losses.seen,
         "modes": modes.seen,
         "asked": kept[0].asked if kept else [],
-        "weights": parallelize.full_state(module.model),
+        "weights": full_state(module.model),
         "random": torch.get_rng_state(),
     }
 

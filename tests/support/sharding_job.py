@@ -12,6 +12,7 @@ from typing import TypedDict
 from unittest.mock import patch
 
 import torch
+from full_weights import full_state
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from parallel_job import Losses, batches, posed_config
@@ -149,7 +150,7 @@ def train(case: Case, ranks: int) -> Learned:
     return {
         "losses": losses.seen,
         "hidden": hidden,
-        "weights": parallelize.full_state(module.model),
+        "weights": full_state(module.model),
         "gathers": gathers.call_count,
         "reduces": reduces.call_count + syncs.seen,
     }

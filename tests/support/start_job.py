@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+from full_weights import full_state
 from small_models import il
 from torch.distributed.device_mesh import init_device_mesh
 
@@ -31,7 +32,7 @@ def started(config: dict[str, object], shards: bool) -> dict[str, torch.Tensor]:
         shard(assembly.model, init_device_mesh("cpu", (world_size(),)))
     start.fill(assembly.model, torch.device("cpu"))
     assert not any(parameter.is_meta for parameter in assembly.model.parameters())
-    return parallelize.full_state(assembly.model)
+    return full_state(assembly.model)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 
 from ..core.types import Batch, Example, Visual
+from ..costs.memory import GIB
 from ..costs.work import Quantities, model_work
 from ..inference.lm import LM
 from ..model.interleaved_model import InterleavedModel
@@ -76,7 +77,7 @@ def _measured_step(case: GPUCase, device: str, rounds: int) -> list[BenchCell]:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     seconds = alternate({"step": step}, rounds)["step"]
-    peak = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
+    peak = torch.cuda.max_memory_allocated() / GIB if device == "cuda" else 0.0
     rate, done = quantities.tokens / seconds, work.total(quantities).useful / seconds / 1e12
     return [seconds, rate, done, work.llm_alone(quantities) / seconds / 1e12, peak]
 

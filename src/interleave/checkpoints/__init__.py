@@ -2,7 +2,6 @@
 
 from .layout import Checkpoint, Export, Layout, Parts
 from .load import (
-    WRAPPER,
     fill,
     find_places,
     find_unused,
@@ -12,6 +11,7 @@ from .load import (
     tie_as_configured,
     tied_names,
     unfilled,
+    unwrapped,
 )
 from .native import save_config, write_config
 from .opening import LAYOUTS, named_layout, open_checkpoint, read_parts
@@ -20,7 +20,6 @@ from .tensor_files import StoredTensors, Tensors, TensorSpec, in_shards, shard_n
 
 __all__ = [
     "LAYOUTS",
-    "WRAPPER",
     "Checkpoint",
     "Export",
     "Layout",
@@ -46,6 +45,7 @@ __all__ = [
     "tie_as_configured",
     "tied_names",
     "unfilled",
+    "unwrapped",
     "write_config",
     "write_file",
     "write_index",

@@ -221,13 +221,18 @@ def tie_as_configured(model: nn.Module) -> None:
             module.tie_weights()
 
 
+def unwrapped(name: str) -> str:
+    """The name of a module or a parameter without what activation checkpointing writes into it."""
+    return name.replace(WRAPPER, "")
+
+
 def tied_names(model: nn.Module) -> dict[str, str]:
     """Second names of tied weights -> the names of their owners, under which they are stored."""
     # torch lists a shared parameter once, under the name where it meets it first: its owner's
-    owners = {id(parameter): name.replace(WRAPPER, "") for name, parameter in model.named_parameters()}
+    owners = {id(parameter): unwrapped(name) for name, parameter in model.named_parameters()}
     tied: dict[str, str] = {}
     for wrapped_name, parameter in model.named_parameters(remove_duplicate=False):
-        name, owner = wrapped_name.replace(WRAPPER, ""), owners[id(parameter)]
+        name, owner = unwrapped(wrapped_name), owners[id(parameter)]
         if name != owner:
             tied[name] = owner
     return tied

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..core.files import replacing
-from .load import WRAPPER, tied_names
+from .load import tied_names, unwrapped
 from .native import UNUSED
 from .tensor_files import INDEX_FILES, WEIGHT_FILES, TensorSpec, write_file
 
@@ -26,7 +26,7 @@ def own_weights(model: nn.Module) -> dict[str, Tensor]:
     tied = tied_names(model)
     weights: dict[str, Tensor] = {}
     for wrapped_name, tensor in model.state_dict().items():
-        name = wrapped_name.replace(WRAPPER, "")
+        name = unwrapped(wrapped_name)
         if isinstance(tensor, Tensor) and name not in tied:  # a module's extra state is no weight
             weights[name] = tensor
     return weights
@@ -53,7 +53,7 @@ def save_weights(
     unused: tensors of the checkpoint that the model came from and does not read, by native name; kept for exports.
     """
     # state dicts leave out what activation checkpointing adds to names
-    owners = {name.replace(WRAPPER, "") for name, _ in model.named_parameters()}
+    owners = {unwrapped(name) for name, _ in model.named_parameters()}
     tied = tied_names(model)
     assert owners.isdisjoint(tied)  # else a weight would be written under no name
     tensors = {name: tensor.cpu() for name, tensor in state.items() if name not in tied}

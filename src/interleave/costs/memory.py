@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from ..model.interleaved_model import InterleavedModel
 from .rehearsal import StepMemory
 
+GIB = 2**30
+"""Bytes of a GiB."""
 MEMORY_TERMS = (
     "weights", "gradients", "optimizer", "gathered",
     "vision activations", "llm activations", "head and working", "batches",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-BYTES_A_GIB = 2**30
+from ..costs.memory import GIB
+
 TIMED_SIDE = 2048
 """Rows and columns of the matrices whose product is timed."""
 
@@ -56,7 +57,7 @@ def rates(device: Device, half: bool, devices: int, nodes: int) -> Rates:
     each node."""
     peak = (device.bf16_flops if half else device.float32_flops) or _product_rate(half)
     bandwidth = device.bandwidth or _copy_rate()
-    memory = _available_memory() if device.memory_gib is None else device.memory_gib * BYTES_A_GIB
+    memory = _available_memory() if device.memory_gib is None else device.memory_gib * GIB
     within = nodes == 1 and devices <= device.devices_per_node
     return Rates(
         peak=peak,

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from rich import box
 from rich.table import Table
 
+from ..costs.memory import GIB
 from ..costs.work import Passes
-from .device import BYTES_A_GIB
 from .lengths import SourceSample
 from .plan import Plan
 
@@ -46,10 +46,10 @@ def data_plan(plan: Plan) -> Table:
 
 def memory_plan(plan: Plan) -> Table:
     """Memory of a device by term, and the largest sizes that fit."""
-    table = _table(f"memory of a device, of {plan.rates.memory / BYTES_A_GIB:.0f} GiB", "term", "GiB", "share")
+    table = _table(f"memory of a device, of {plan.rates.memory / GIB:.0f} GiB", "term", "GiB", "share")
     total = sum(plan.memory.values())
     for term, size in {**plan.memory, "all": total}.items():
-        table.add_row(term, f"{_three_digits(size / BYTES_A_GIB)}", f"{size / plan.rates.memory:.1%}")
+        table.add_row(term, f"{_three_digits(size / GIB)}", f"{size / plan.rates.memory:.1%}")
     shape = plan.shape
     table.caption = (
         f"at {shape.length:,} tokens and {shape.views} views; fits: data.sequence_length up to {plan.longest:,}, "

@@ -11,12 +11,11 @@ from torch.utils.hooks import RemovableHandle
 
 from ..core.collectives import all_reduce_sum, global_rank, world_size
 from ..core.types import Batch
+from ..costs.memory import GIB
 from ..costs.work import ModelWork, Quantities, model_work
 from ..data.log_steps import LogSteps
 from .lightning_module import LitInterleaved
 from .step_times import DATA, StepTimes
-
-GIB = 2**30
 
 
 @dataclass

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_distribu
 from torch.distributed.checkpoint.state_dict_saver import save as save_distributed
 from torch.distributed.tensor import DTensor
 
-from ..checkpoints import own_weights
+from ..checkpoints import own_weights, unwrapped
 from ..core.collectives import global_rank, world_size
 from ..core.errors import InputError
 
@@ -57,7 +57,7 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
-                tensors[f"optimizer.{_clean(name)}.{key}"] = value
+                tensors[f"optimizer.{unwrapped(name)}.{key}"] = value
     return tensors
 
 
@@ -79,11 +79,6 @@ def restore_settings(optimizer: torch.optim.Optimizer, groups: Sequence[Mapping[
         )
     for group, before in zip(optimizer.param_groups, groups, strict=True):
         group.update(before)
-
-
-def _clean(name: str) -> str:
-    """A parameter's name without what activation checkpointing and compiling add to it."""
-    return name.replace("_checkpoint_wrapped_module.", "").replace("_orig_mod.", "")
 
 
 def share_of_rank(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -144,7 +139,7 @@ def read_tensors(folder: Path, model: nn.Module, optimizer: torch.optim.Optimize
     _check(folder, tensors, stored)
     _begin_optimizer(optimizer)
     for name, parameter in model.named_parameters():
-        if not any(f"optimizer.{_clean(name)}.{key}" in stored for key in optimizer.state.get(parameter, ())):
+        if not any(f"optimizer.{unwrapped(name)}.{key}" in stored for key in optimizer.state.get(parameter, ())):
             optimizer.state.pop(parameter, None)  # it had not taken a step
     tensors |= optimizer_tensors(model, optimizer)
     load_distributed(dict(tensors), storage_reader=reader, no_dist=not dist.is_initialized())

@@ -60,6 +60,11 @@ class LitInterleaved(LightningModule):
         self.strict_loading = False  # what Lightning loads has no weights, which ``restore`` reads
         self._to_restore: list[dict[str, object]] | None = None  # settings of the optimiser, of a checkpoint
 
+    @property
+    def computes_in_bf16(self) -> bool:
+        """Whether the trainer's precision is bf16-true or bf16-mixed."""
+        return "bf16" in str(self.trainer.precision)
+
     def configure_model(self) -> None:
         """Checkpoint, compile and shard the model, and give it its weights, in this order, once devices are known."""
         if self._configured:  # Lightning calls it once for fit and again for validation
@@ -73,8 +78,7 @@ class LitInterleaved(LightningModule):
             self.model.to(HALF_PRECISIONS[str(self.trainer.precision)])
         strategy = self.trainer.strategy
         if isinstance(strategy, parallelize.FSDP2Strategy):
-            half = "bf16" in str(self.trainer.precision)  # bf16-true or bf16-mixed
-            strategy.shard(self.model, torch.bfloat16 if half else torch.float32)
+            strategy.shard(self.model, torch.bfloat16 if self.computes_in_bf16 else torch.float32)
         if self._start:
             self._start(self)
 

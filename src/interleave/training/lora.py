@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ..checkpoints import unwrapped
 from ..core.errors import InputError
 from ..interfaces.model_parts import LanguageModel
 
@@ -168,8 +169,7 @@ def quantized_layers(model: nn.Module) -> dict[str, nn.Module]:
     layers: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
         if getattr(getattr(module, "weight", None), "quant_state", None) is not None:
-            clean = name.replace("_checkpoint_wrapped_module.", "")  # of activation checkpointing
-            layers[f"{clean}.weight"] = module
+            layers[f"{unwrapped(name)}.weight"] = module
     return layers
 
 

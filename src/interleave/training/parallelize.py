@@ -17,7 +17,6 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
     apply_activation_checkpointing,
     checkpoint_wrapper,
 )
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -152,15 +151,6 @@ def unsharded(model: nn.Module) -> Iterator[None]:
             unit._forward_pre_hooks.update(pre_hooks)
             unit._forward_hooks.update(post_hooks)
             unit.reshard()
-
-
-def full_state(model: nn.Module) -> dict[str, Tensor]:
-    """All weights on the CPU, gathered from every rank: a collective that each rank must call; rank 0 gets the dict,
-    the others an empty one."""
-    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-    state = get_model_state_dict(model, options=options)
-    # a module's extra state is no weight
-    return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-from ..checkpoints import WRAPPER, StoredTensors, put, tie, tied_names
+from ..checkpoints import StoredTensors, put, tie, tied_names, unwrapped
 from ..interfaces.stored_weights import StoredTensor
 
 
@@ -37,7 +37,7 @@ def fill_shards(model: nn.Module, places: Mapping[str, StoredTensor] | None, dev
 
 def plain_name(name: str) -> str:
     """The name of a parameter without what activation checkpointing and adapters write into it."""
-    return name.replace(WRAPPER, "").replace(".base_layer.", ".")
+    return unwrapped(name).replace(".base_layer.", ".")
 
 
 def _own_region(parameter: Tensor) -> tuple[tuple[int, ...], tuple[slice, ...]]:

@@ -25,7 +25,7 @@ SETTINGS_OF_A_CALL = ("resume", "overwrite")
 LEFT_BY_A_RUN = (
     COMPOSED, CONFIG, *WEIGHTS, "model-*-of-*.safetensors", ".weights.part", "tokenizer", "adapter", "checkpoints",
     "ledger.jsonl", "metrics", "wandb", "replies.jsonl", "replies.part-*.jsonl", "asked.json", "results.json",
-    "judgements.sqlite", "report.html", "report.md",
+    "judgements.sqlite", "report.html", "report.md", "profile",
 )  # fmt: skip
 """What ``overwrite`` removes; anything else in the folder was not written by a run."""
 

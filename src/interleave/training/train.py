@@ -117,7 +117,7 @@ def learn(config: Config) -> Learned:
             data.train.ledger.rewrite()  # empties that of an earlier run in this folder
         Console().print(parts_table(module))
     fit(trainer, module, data, resume)
-    half, ledger = "bf16" in str(trainer.precision), data.ledger()
+    half, ledger = module.computes_in_bf16, data.ledger()
     for optimizer in trainer.optimizers:
         optimizer.state.clear()  # its memory is the export's now
     export_weights(Path(config["run"]), module.model, module.stage.lora, dtype)
