@@ -1,8 +1,8 @@
 """The draws of one rank: loader workers, the order in which they are asked, and replacements for bad samples."""
 
 from collections import deque
-from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch.utils.data import DataLoader
@@ -11,6 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 from ..core.errors import BadSample, InputError
 from ..core.types import Example
 from .cursor import RankProgress
+from .example_buffer import packed, unpacked
 from .example_source import QUARANTINED, ExampleSource
 from .ledger import Entry, Ledger
 from .mixture import Mixture, Walk
@@ -99,15 +100,16 @@ class Feed:
         ]  # by source
         self.unusable: list[set[int]] = [set() for _ in mixture.names]  # by source, until one of its samples is usable
         self.usable = [False] * len(mixture.names)  # by source, whether any sample was
+        travels: Callable[[Any], Any] = packed if num_workers else unchanged
         results = DataLoader(
             rendered,
             batch_size=None,
             sampler=_Requests(self),
             num_workers=num_workers,
-            collate_fn=unchanged,
+            collate_fn=travels,
             generator=torch.Generator(),  # else it would take numbers from the one that dropout uses
         )
-        self.results: Iterator[Example | InputError] = iter(results)
+        self.results: Iterator[Example | InputError] = map(unpacked, results) if num_workers else iter(results)
 
     def requests(self) -> Iterator[RequestedSample]:
         """What workers are asked for, in order: what waited in the packer, then the draws, each followed at once by
