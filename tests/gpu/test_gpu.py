@@ -8,6 +8,7 @@ from small_models import rendered, small_config, some_samples
 from interleave.core.types import Segments
 from interleave.model.assembly import assemble
 from interleave.model.document_attention import attend
+from interleave.model.matrix_loss import chunked_loss, matrix_loss
 from interleave.processing.collate import collate
 from interleave.training.parallelize import TOWERS, CheckpointMode, checkpoint_activations
 from interleave.training.parallelize_units import Sharding, shard
@@ -76,6 +77,20 @@ def test_sharding_on_one_card_keeps_the_loss(sharding: Sharding) -> None:
         assert {gradient.device.type for gradient in gradients} == {"cpu" if sharding.offload else "cuda"}
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("head", ["torch", "liger"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_chosen_loss_head_equals_chunks(head: str, dtype: torch.dtype) -> None:
+    if head == "liger":
+        pytest.importorskip("liger_kernel")
+    torch.manual_seed(0)
+    states, weight = (torch.randn(n, 64, device="cuda", dtype=dtype, requires_grad=True) for n in (3000, 500))
+    ids = torch.randint(0, 500, (3000,), device="cuda")
+    found, expected = matrix_loss(head, True)(states, weight, ids), chunked_loss(states, weight, ids)
+    of_found, of_expected = (torch.autograd.grad(loss, [states, weight]) for loss in (found, expected))
+    tight = 1e-4 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close([found, *of_found], [expected, *of_expected], rtol=tight, atol=10 * tight)
 
 
 @pytest.mark.parametrize("kept", ["full", "selective"])

@@ -1,17 +1,21 @@
 """Packing changes nothing: loss, gradients, attention, positions and slots are those of each example alone."""
 
+import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_models import rendered, small_config, some_samples, talk
+from torch import Tensor
 
 import interleave as il
-from interleave.core.errors import BadSample
+from interleave.core.errors import BadSample, InputError
 from interleave.core.types import IGNORE, Example, Targets
 from interleave.data.packing import Packer
+from interleave.model import matrix_loss
 from interleave.model.assembly import Assembly, assemble
 from interleave.model.interleaved_model import scatter
 from interleave.model.loss import next_token_loss, token_losses
@@ -182,6 +186,62 @@ def test_loss_in_chunks_equals_loss_at_once(head_of: str) -> None:
         torch.testing.assert_close(loss, full)
         for found, wanted in zip(torch.autograd.grad(3 * loss, inputs), expected, strict=True):
             torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("choice", [matrix_loss.torch_loss, partial(matrix_loss.torch_loss, chunk=7)])
+@pytest.mark.parametrize("tokens", [40, 0])
+def test_torchs_loss_equals_chunks(choice: matrix_loss.MatrixLoss, tokens: int) -> None:
+    torch.manual_seed(0)
+    states, weight = torch.randn(tokens, 8, requires_grad=True), torch.randn(30, 8, requires_grad=True)
+    ids = torch.randint(0, 30, (tokens,))
+    found, expected = choice(states, weight, ids), chunked_loss(states, weight, ids)
+    of_found, of_expected = (torch.autograd.grad(3 * loss, [states, weight]) for loss in (found, expected))
+    torch.testing.assert_close([found, *of_found], [expected, *of_expected])
+
+
+def test_torchs_loss_under_autocast_and_of_a_half_precision_head_is_float32() -> None:
+    torch.manual_seed(0)
+    states, weight, ids = torch.randn(300, 8), torch.randn(30, 8), torch.randint(0, 30, (300,))
+    expected = torch.nn.functional.cross_entropy(states @ weight.T, ids, reduction="sum")
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = matrix_loss.torch_loss(states, weight, ids)
+    for found in (mixed, matrix_loss.torch_loss(states.bfloat16(), weight.bfloat16(), ids)):
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=0)
+
+
+def test_ligers_loss_is_asked_for_sums_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's kernel needs a GPU; here plain torch stands in its place, with its order of arguments."""
+    asked: list[dict[str, object]] = []
+
+    class Fused(torch.nn.Module):
+        def __init__(self, **options: object) -> None:
+            super().__init__()
+            asked.append(options)
+
+        def forward(self, weight: Tensor, states: Tensor, ids: Tensor) -> Tensor:
+            return torch.nn.functional.cross_entropy(states @ weight.T, ids, reduction="sum")
+
+    stand_in = SimpleNamespace(LigerFusedLinearCrossEntropyLoss=Fused)
+    monkeypatch.setitem(sys.modules, "liger_kernel.transformers", stand_in)
+    monkeypatch.setitem(sys.modules, "liger_kernel", SimpleNamespace(transformers=stand_in))
+    states, weight, ids = torch.randn(9, 8), torch.randn(30, 8), torch.randint(0, 30, (9,))
+    torch.testing.assert_close(matrix_loss.liger_loss(states, weight, ids), chunked_loss(states, weight, ids))
+    assert matrix_loss.liger_loss(states[:0], weight, ids[:0]) == 0
+    assert asked == [{"reduction": "sum", "accum_dtype": torch.float32}]
+
+
+def test_a_loss_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert matrix_loss.matrix_loss("chunks", False) is chunked_loss
+    assert matrix_loss.matrix_loss("torch", False) is matrix_loss.torch_loss
+    with pytest.raises(InputError, match=r"loss\.head=liger runs on a GPU alone; take loss.head=chunks or torch"):
+        matrix_loss.matrix_loss("liger", False)
+    monkeypatch.setattr(matrix_loss, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"liger-kernel; pip install 'interleave\[liger\]'"):
+        matrix_loss.matrix_loss("liger", True)
+    monkeypatch.delattr(torch.nn, "LinearCrossEntropyOptions")
+    with pytest.raises(InputError, match=r"loss\.head=torch needs torch 2.14, and this is"):
+        matrix_loss.matrix_loss("torch", False)
 
 
 def test_a_matrix_is_called_once_however_many_chunks_there_are() -> None:

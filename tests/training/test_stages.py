@@ -13,10 +13,12 @@ from small_models import ROOT, small_config
 import interleave as il
 from interleave.cli import main
 from interleave.compose import compose
+from interleave.core.errors import InputError
 from interleave.core.types import Example
 from interleave.data.build import build_data
 from interleave.model.assembly import assemble
-from interleave.training.build import build_module
+from interleave.model.matrix_loss import chunked_loss, torch_loss
+from interleave.training.build import build_module, choose_loss_head
 from interleave.training.optimizer import freeze, optimizer, parts, schedule
 from interleave.training.parallelize import checkpoint_activations
 from interleave.training.train import parts_table
@@ -49,6 +51,25 @@ def test_a_stage_trains_what_the_paper_says(name: str) -> None:
 @pytest.mark.parametrize("name", STAGES)
 def test_every_stage_builds_and_learns_something(name: str) -> None:
     assert any(p.requires_grad for p in module(name).model.parameters())
+
+
+def test_the_loss_head_is_chosen_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    lit, preferences = module("interleave"), module("dpo")
+    for choice, expected in (("auto", chunked_loss), ("torch", torch_loss), ("chunks", chunked_loss)):
+        choose_loss_head(compose("train", [f"loss.head={choice}"]), lit)
+        assert lit.model.matrix_loss is expected
+    choose_loss_head(compose("train", []), preferences)
+    with pytest.raises(InputError, match=r"loss.head=torch adds up the losses of all tokens, and stage.dpo needs each"):
+        choose_loss_head(compose("train", ["loss.head=torch"]), preferences)
+    with pytest.raises(InputError, match=r"loss\.head=liger runs on a GPU alone"):
+        choose_loss_head(compose("train", ["loss.head=liger", "trainer=cpu"]), lit)
+    with pytest.raises(
+        InputError, match=r"loss\.head is 'triton': input should be 'auto', 'chunks', 'torch' or 'liger'"
+    ):
+        choose_loss_head(compose("train", ["loss.head=triton"]), lit)
+    monkeypatch.setattr(lit.model.llm, "head_matrix", lambda: None)
+    with pytest.raises(InputError, match=r"loss\.head=chunks needs a head that is a matrix alone"):
+        choose_loss_head(compose("train", ["loss.head=chunks"]), lit)
 
 
 def test_the_newline_follows_the_llm_unless_it_has_a_rate_of_its_own() -> None:

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -14,6 +16,7 @@ from ..core.errors import InputError
 from ..core.options import Config, check_option
 from ..data.log_steps import LogSteps
 from ..model.interleaved_model import InterleavedModel
+from ..model.matrix_loss import matrix_loss
 from .compilation import RecompilationCount
 from .lightning_module import LitInterleaved
 from .optimizer import Stage
@@ -26,6 +29,14 @@ ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
 
 Checkpointed = bool | Literal["selective"]
 """What ``checkpoint_activations`` says of a tower: nothing is computed again, all of it, or what is cheap."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """The ``loss`` node. head: what forms the gradients of a head that is a matrix alone; auto: ``chunks`` there, and
+    for every other head, and for preferences, chunks that are computed again."""
+
+    head: Literal["auto", "chunks", "torch", "liger"] = "auto"
 
 
 def build_stage(config: Config) -> Stage:
@@ -43,6 +54,23 @@ def build_module(
     compiled: bool = check_option("compile", config["compile"], bool)
     model.vision_chunks = vision_chunks(config)
     return LitInterleaved(model, build_stage(config), checkpointed_towers(config), start, compiled)
+
+
+def choose_loss_head(config: Config, module: LitInterleaved) -> None:
+    """Let the model's loss be formed as the ``loss`` node says. Raises InputError where it cannot be."""
+    options: LossOptions = check_option("loss", config["loss"], LossOptions)
+    if options.head == "auto":
+        return
+    if module.stage.dpo:
+        raise InputError(
+            f"loss.head={options.head} adds up the losses of all tokens, and stage.dpo needs each; leave it"
+        )
+    if module.model.llm.head_matrix() is None:
+        raise InputError(
+            f"loss.head={options.head} needs a head that is a matrix alone, and this llm's is more; leave it"
+        )
+    on_gpu = torch.cuda.is_available() and config["trainer"]["accelerator"] != "cpu"
+    module.model.matrix_loss = matrix_loss(options.head, on_gpu)
 
 
 def vision_chunks(config: Config) -> int:

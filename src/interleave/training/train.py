@@ -33,7 +33,7 @@ from ..inference.lm import load
 from ..interfaces.task import Task
 from ..reports.page import write_report
 from ..reports.read_runs import read_runs
-from .build import build_module, build_stage, build_trainer
+from .build import build_module, build_stage, build_trainer, choose_loss_head
 from .checkpoint_files import META
 from .evaluation_callback import Period, PeriodicEvaluation
 from .lightning_module import LitInterleaved
@@ -107,6 +107,7 @@ def learn(config: Config) -> Learned:
     if quantizes:
         start.fill(assembly.model, torch.device("cpu"))
     module = build_module(config, assembly.model, start)
+    choose_loss_head(config, module)
     period = check_option("evaluate", config["evaluate"], Period)
     trainer = build_trainer(config, [PeriodicEvaluation(period, tasks, assembly)] if period.every else [])
     if trainer.is_global_zero:
