@@ -538,6 +538,20 @@ BUGS = [
         "model/test_packing_changes_nothing.py",
     ),
     Bug(
+        "a resumed run begins within a step",
+        "interleave/training/lightning_module.py",
+        "counts.increment_by(-counts.ready % self.trainer.accumulate_grad_batches)",
+        "counts.increment_by(0)",
+        "training/test_layouts.py",
+    ),
+    Bug(
+        "a rank that keeps all weights while it writes them",
+        "interleave/training/weight_export.py",
+        "write_file(path, specs, _on_cpu(specs, weights))",
+        "write_file(path, specs, list(_on_cpu(specs, weights)))",
+        "training/test_weight_export.py",
+    ),
+    Bug(
         "gradients reduced after every micro-batch",
         "interleave/training/parallelize.py",
         "switch(False)",

@@ -44,7 +44,7 @@ PARTS = [
 ]
 
 FORKED = multiprocessing.get_context("forkserver")
-FORKED.set_forkserver_preload(["warm"])
+FORKED.set_forkserver_preload(["forked_training"])
 os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # the server that processes are forked from knows no other way
 
 

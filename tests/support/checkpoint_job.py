@@ -31,7 +31,7 @@ EXPORTED_BYTES = 20_000
 """Of a file."""
 
 
-class _StopAt(Callback):
+class StopAt(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
@@ -59,7 +59,7 @@ def run(
     trainer = Trainer(
         accelerator="cpu", devices=int(os.environ.get("WORLD_SIZE", "1")),
         strategy=strategies[strategy], max_steps=STEPS, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False, callbacks=[_StopAt(until), checkpoints],
+        enable_model_summary=False, use_distributed_sampler=False, callbacks=[StopAt(until), checkpoints],
         default_root_dir=checkpoints.folder.parent,
     )  # fmt: skip
     trainer.fit(module, datamodule=data, ckpt_path=resume / "meta.pt" if resume else None, weights_only=True)

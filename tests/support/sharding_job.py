@@ -5,7 +5,7 @@ torchrun --nproc-per-node 2|4 sharding_job.py FILE
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypedDict
@@ -16,16 +16,20 @@ from full_weights import full_state
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from parallel_job import Losses, batches, posed_config
+from small_models import rendered, some_samples, talk
 from torch import Tensor
 from torch.distributed.fsdp._fully_shard import _fsdp_param_group as param_group
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from interleave import Message, Sample
 from interleave.core.collectives import global_rank
 from interleave.core.types import Batch
 from interleave.model import loss
-from interleave.model.assembly import assemble
+from interleave.model.assembly import Assembly, assemble
+from interleave.processing.collate import collate, join_pair
 from interleave.training import parallelize
+from interleave.training.dpo import DPO
 from interleave.training.lightning_module import LitInterleaved
 from interleave.training.lora import Lora
 from interleave.training.optimizer import PARTS, Stage
@@ -45,7 +49,7 @@ class Case:
 
     sharding: None for DDP. frozen: parts that do not learn. tied: embedding and head are one tensor. micro_batches: of
     all ranks together in a step. epochs: how often the 40 batches are seen. by_document: the loss is added up from
-    those of documents, whose head works in chunks of 7 tokens.
+    those of documents, whose head works in chunks of 7 tokens. dpo: preferences are learned.
     """
 
     sharding: Sharding | None = DEFAULT_SHARDING
@@ -56,6 +60,7 @@ class Case:
     lora: bool = False
     checkpointed: bool = True
     by_document: bool = False
+    dpo: bool = False
 
 
 CASES = {
@@ -102,8 +107,10 @@ class Syncs(Callback):
 
 
 class Learned(TypedDict):
-    """losses: of all steps. hidden: the trained model's hidden states of the first batch. weights: by name, whole on
-    rank 0. gathers, reduces: how many all-gathers of FSDP2 there were, and how often it, or DDP, reduced gradients."""
+    """losses: of all steps. hidden: the trained model's hidden states of the first batch. weights: by name,
+    whole on rank 0. gathers, reduces: how many all-gathers of FSDP2 there were, and how often it, or DDP, reduced
+    gradients.
+    """
 
     losses: list[float]
     hidden: Tensor
@@ -112,31 +119,54 @@ class Learned(TypedDict):
     reduces: int
 
 
-def train(case: Case, ranks: int) -> Learned:
-    """What a training of the case leaves; ``ranks`` of 1 is a process alone, which shards nothing."""
+def begin(case: Case) -> tuple[LitInterleaved, list[Batch]]:
+    """What learns as the case says, and the micro-batches of all ranks in one pass over the data."""
     torch.manual_seed(0)
     config = posed_config()
     if not case.tied:
         config["llm"] = UNTIED
     assembly = assemble(config)
     rates: dict[str, float | None] = dict.fromkeys(PARTS, 1e-3)
-    stage = Stage(rates | dict.fromkeys(case.frozen), weight_decay=0.1, lora=Lora(rank=2) if case.lora else None)
+    stage = Stage(
+        rates | dict.fromkeys(case.frozen), weight_decay=0.1, lora=Lora(rank=2) if case.lora else None,
+        dpo=DPO() if case.dpo else None,
+    )  # fmt: skip
     shape = ByDocument if case.by_document else LitInterleaved
     kept = dict.fromkeys(TOWERS, "full") if case.checkpointed else None
     # as in a run: all weights are there, so nothing is read, and the parts are told so
     module = shape(assembly.model, stage, kept, Start({}))
-    strategy: str | Strategy = "auto"
-    if ranks > 1:
-        sharding = case.sharding
-        strategy = parallelize.FSDP2Strategy(sharding) if sharding else DDPStrategy(process_group_backend="gloo")
+    return module, pairs(assembly) if case.dpo else batches(assembly, 1)[0]
+
+
+def pairs(assembly: Assembly) -> list[Batch]:
+    """Forty batches of one row with a preferred and a rejected reply; every other one shows a picture."""
+    made: list[Batch] = []
+    for i, question in enumerate(some_samples(assembly) * 7):
+        asked = question.messages[:1] if i % 2 else talk("what?").messages[:1]
+        replies = (Sample([*asked, Message("assistant", [text])]) for text in ("good " * (i % 4 + 1), f"bad {i}"))
+        pair = replace(join_pair(*rendered(assembly, list(replies))), reference=(-20.0, -15.0))
+        made.append(collate([[pair]], 350, assembly.vision))
+    return made[:40]
+
+
+def strategy_of(sharding: Sharding | None, ranks: int) -> str | Strategy:
+    """Of Lightning's trainer; sharding: None for DDP."""
+    if ranks == 1:
+        return "auto"
+    return parallelize.FSDP2Strategy(sharding) if sharding else DDPStrategy(process_group_backend="gloo")
+
+
+def train(case: Case, ranks: int) -> Learned:
+    """What a training of the case leaves; ``ranks`` of 1 is a process alone, which shards nothing."""
+    module, every = begin(case)
     losses, syncs = Losses(), Syncs()
     trainer = Trainer(
-        accelerator="cpu", devices=ranks, strategy=strategy, max_epochs=1, gradient_clip_val=0.5,
-        accumulate_grad_batches=case.micro_batches // ranks, logger=False, log_every_n_steps=1,
+        accelerator="cpu", devices=ranks, strategy=strategy_of(case.sharding, ranks), max_epochs=1,
+        gradient_clip_val=0.5, accumulate_grad_batches=case.micro_batches // ranks, logger=False, log_every_n_steps=1,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         use_distributed_sampler=False, callbacks=[losses, syncs],
     )  # fmt: skip
-    every = batches(assembly, 1)[0] * case.epochs
+    every = every * case.epochs
     own = every[trainer.global_rank :: ranks]
     with (
         patch.object(param_group, "foreach_all_gather", wraps=param_group.foreach_all_gather) as gathers,

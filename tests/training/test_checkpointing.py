@@ -122,7 +122,7 @@ def test_what_cannot_be_written_ends_the_run_with_a_line(tmp_path: Path, monkeyp
                     time.sleep(0.01)
                 monkeypatch.setattr(checkpoint_files.FileSystemWriter, "write_data", full)
 
-    monkeypatch.setattr("checkpoint_job._StopAt", lambda until: Fills())
+    monkeypatch.setattr("checkpoint_job.StopAt", lambda until: Fills())
     with pytest.raises(InputError, match=r"step-4\.part cannot be written: No space left on device"):
         run("one", checkpoints_in(tmp_path))
     assert names(tmp_path) == {"step-2", "last"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked_ranks import equal, run_job
 from parallel_job import BROKEN, STEPS, train
-from torchrun import equal, run_job
 
 Trained = tuple[list[float], dict[str, torch.Tensor]]
 

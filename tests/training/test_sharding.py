@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 import torch
+from forked_ranks import equal, run_job
 from sharding_job import CASES, FOUR_RANKS, Case, Learned, train
-from torchrun import equal, run_job
 
 from interleave.core.errors import InputError
 from interleave.training.build import build_strategy

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from torchrun import run_job
+from forked_ranks import run_job
 from validation_job import CASES, results
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from command_line import TINY, mini
+from forked_ranks import run_job
 from safetensors import safe_open
 from safetensors.torch import load_file
 from small_models import small_config
@@ -37,6 +38,13 @@ def test_weights_come_back_from_one_file_and_from_several(assembly: Assembly, tm
         for name, tensor in found.items():
             assert torch.equal(tensor, expected[name].to(dtype)), name
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_rank_holds_two_whole_weights_at_most(tmp_path: Path) -> None:
+    """Into a single file; the second is being gathered while the first, which is written, is let go."""
+    for most, largest in run_job("export_job.py", 2, tmp_path / "out.pt", str(tmp_path / "weights")):
+        assert 0 < most <= 2 * largest
+        assert most < (tmp_path / "weights/model.safetensors").stat().st_size / 2
 
 
 def stored(run: Path) -> set[str]:

@@ -141,7 +141,11 @@ class LitInterleaved(LightningModule):
         self._to_restore = checkpoint["param_groups"]
 
     def on_train_start(self) -> None:
+        """Go on where the checkpoint left off, with a whole step, also where it takes other numbers of micro-batches:
+        Lightning ends a step at each multiple of theirs, counted since the run began."""
         self.restore()
+        counts = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        counts.increment_by(-counts.ready % self.trainer.accumulate_grad_batches)
 
     def restore(self) -> None:
         """Read weights and optimiser of the checkpoint that the run goes on from, once, when both are on their devices.
