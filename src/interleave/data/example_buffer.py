@@ -1,7 +1,9 @@
 """Examples as one run of bytes each, which is how they travel from loader workers to the loader."""
 
+import copyreg
 import io
 import pickle
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,9 @@ def packed(result: Example | InputError) -> bytes:
     DataLoader itself would put each tensor into shared memory of its own, with an open file each.
     """
     content = io.BytesIO()
-    _Pickler(content, protocol=5).dump(result)
+    pickler = pickle.Pickler(content, protocol=5)
+    pickler.dispatch_table = copyreg.dispatch_table | {Tensor: _reduced}
+    pickler.dump(result)
     return content.getvalue()
 
 
@@ -26,17 +30,16 @@ def unpacked(content: bytes) -> Example | InputError:
     return result
 
 
-class _Pickler(pickle.Pickler):
-    """Writes tensors as their bytes, type and shape; by itself pickle would have torch write an archive for each, with
-    all of the memory that a slice is taken from."""
-
-    def reducer_override(self, value: object) -> object:
-        if type(value) is not Tensor or value.layout != torch.strided or value.is_quantized:
-            return NotImplemented
-        flat = value.detach().resolve_conj().resolve_neg().contiguous()
-        flat = flat.as_strided((value.numel(),), (1,))  # view(-1) keeps the stride of a single element
-        content = pickle.PickleBuffer(flat.view(torch.uint8).numpy().data)
-        return _tensor, (content, value.dtype, tuple(value.shape))
+def _reduced(value: Tensor) -> tuple[Any, ...]:
+    """A tensor as its bytes, type and shape; by itself pickle would have torch write an archive for each, with all of
+    the memory that a slice is taken from."""
+    if value.layout != torch.strided or value.is_quantized:
+        by_torch: tuple[Any, ...] = value.__reduce_ex__(5)
+        return by_torch
+    flat = value.detach().resolve_conj().resolve_neg().contiguous()
+    flat = flat.as_strided((value.numel(),), (1,))  # view(-1) keeps the stride of a single element
+    content = pickle.PickleBuffer(flat.view(torch.uint8).numpy().data)
+    return _tensor, (content, value.dtype, tuple(value.shape))
 
 
 def _tensor(content: pickle.PickleBuffer, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
