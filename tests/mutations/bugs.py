@@ -54,8 +54,15 @@ BUGS = [
     Bug(
         "a rank ends its validation before the others",
         "interleave/data/packed_loader.py",
-        "self._agreed(self._batches())",
-        "self._batches()",
+        "return agreed(self._batches(), self._blank, self._group)",
+        "return self._batches()",
+        "training/test_validation.py",
+    ),
+    Bug(
+        "an error of one rank loses its place in the code",
+        "interleave/data/agreement.py",
+        "raise error or InputError(lines[0])",
+        "raise InputError(lines[0])",
         "training/test_validation.py",
     ),
     Bug(

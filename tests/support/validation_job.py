@@ -1,9 +1,11 @@
-"""Run by torchrun in test_validation.py: a validation of each of some cases, and the number of its steps and its loss.
+"""Run by torchrun in test_validation.py: a validation of each of some cases, and the number of its steps and its loss;
+then what every rank raises where the second one cannot read a sample.
 
 torchrun --nproc-per-node 2 validation_job.py FILE
 """
 
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from small_training import STAGE, trainer
 
 from interleave import Dataset, Sample
 from interleave.core.collectives import all_gather, global_rank
-from interleave.core.errors import BadSample
+from interleave.core.errors import BadSample, InputError
 from interleave.core.types import Batch
 from interleave.data.budget import Budget
 from interleave.data.datamodule import InterleavedData
@@ -47,6 +49,19 @@ class Talks(Dataset):
         return self.held
 
 
+class Broken(Talks):
+    """Its sample 3 meets what its author did not think of, or a mistake of the user."""
+
+    def __init__(self, size: int, error: Exception) -> None:
+        super().__init__(size)
+        self.error = error
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 3:
+            raise self.error
+        return super().__getitem__(index)
+
+
 class Counting(LitInterleaved):
     """Counts the validation steps of this rank."""
 
@@ -57,12 +72,12 @@ class Counting(LitInterleaved):
         super().validation_step(batch, index)
 
 
-def validate(size: int, bad: tuple[int, ...], strategy: str | Strategy, ranks: int) -> tuple[list[int], float]:
+def validate(held: Dataset, strategy: str | Strategy, ranks: int) -> tuple[list[int], float]:
     """Validation steps of every rank, and the loss that is logged."""
     torch.manual_seed(0)
     assembly = assemble(small_config())
     source = ExampleSource(
-        {"talks": Talks(20, held=Talks(size, bad))}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision
+        {"talks": Talks(20, held=held)}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision
     )
     data = InterleavedData(source, Budget(256, 1, 8), seed=0)
     module = Counting(assembly.model, STAGE)
@@ -76,14 +91,26 @@ def results(ranks: int) -> dict[str, tuple[list[int], float]]:
     found: dict[str, tuple[list[int], float]] = {}
     for name, (size, bad) in CASES.items():
         if ranks == 1:
-            found[name] = validate(size, bad, "auto", 1)
+            found[name] = validate(Talks(size, bad), "auto", 1)
             continue
-        found[f"{name}, ddp"] = validate(size, bad, DDPStrategy(process_group_backend="gloo"), ranks)
-        found[f"{name}, fsdp"] = validate(size, bad, FSDP2Strategy(), ranks)
+        found[f"{name}, ddp"] = validate(Talks(size, bad), DDPStrategy(process_group_backend="gloo"), ranks)
+        found[f"{name}, fsdp"] = validate(Talks(size, bad), FSDP2Strategy(), ranks)
     return found
 
 
+def raised(error: Exception) -> list[str]:
+    """What every rank raises where the second one cannot go on, and its last word on where."""
+    try:
+        validate(Broken(9, error), DDPStrategy(process_group_backend="gloo"), 2)
+    except Exception as caught:  # noqa: BLE001
+        places = [frame.name for frame in traceback.extract_tb(caught.__traceback__)]
+        return all_gather(f"{type(caught).__name__} in {places[-1]}: {caught}")
+    raise AssertionError("nothing was raised")
+
+
 if __name__ == "__main__":
-    found = results(2)
+    found: dict[str, object] = {**results(2)}
+    for error in (KeyError("no such field"), InputError("no such file")):
+        found[type(error).__name__] = raised(error)
     if global_rank() == 0:
         torch.save(found, Path(sys.argv[1]))

@@ -14,7 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
-_group: dist.ProcessGroup | None = None
+Group = dist.ProcessGroup | None
+"""Ranks that meet; None: this process alone, or by default."""
+_group: Group = None
 """In which ranks meet; None: in that of all of them."""
 
 COLLECTIVE_TIMEOUT = timedelta(days=30)
@@ -35,7 +37,7 @@ def init_process_group() -> None:
         dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
 
 
-def cpu_group() -> dist.ProcessGroup | None:
+def cpu_group() -> Group:
     """A new group of all ranks that meet on the CPU, for collectives beside those of a training, such as a thread's.
 
     None for a process without others. A collective, which each rank must call.
@@ -118,9 +120,21 @@ def all_reduce_sum(value: Tensor) -> Tensor:
     return value
 
 
-def all_gather(value: T) -> list[T]:
-    """The ``value`` of each rank, in rank order, on every rank. It must be picklable."""
+def all_reduce_max(value: int, group: Group) -> int:
+    """The greatest ``value`` of all ranks, on every rank. group: one of ``cpu_group``, as the number is there."""
+    if group is None:
+        return value
+    greatest = torch.tensor(value)
+    dist.all_reduce(greatest, dist.ReduceOp.MAX, group=group)
+    return int(greatest)
+
+
+def all_gather(value: T, group: Group = None) -> list[T]:
+    """The ``value`` of each rank, in rank order, on every rank. It must be picklable.
+
+    group: where to meet, by default where the other functions do.
+    """
     values = [value] * world_size()
     if dist.is_initialized():
-        dist.all_gather_object(values, value, group=_group)
+        dist.all_gather_object(values, value, group=group or _group)
     return values

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 
-from ..core.collectives import all_gather, global_rank, world_size
-from ..core.errors import InputError
+from ..core.collectives import Group, cpu_group, global_rank, world_size
 from ..core.types import Batch, Example
 from ..processing.collate import collate
 from ..processing.over_length import ExampleLimits
+from .agreement import agreed
 from .budget import Budget, Load
 from .cursor import Cursor, first_cursor
 from .example_source import ExampleSource
@@ -62,30 +63,24 @@ class PackedLoader:
         """Batches of at most ``batch_size`` rows, (B, sequence_length); endless unless ``seed`` is None.
 
         A single pass has as many batches on every rank, or the collectives of a step would not meet: each is agreed on,
-        and a rank that has no more samples makes blank ones, of which nothing is learned. It raises on all ranks what
-        one of them raises, and each of its batches is a collective that each rank must call.
+        and a rank that has no more samples makes blank ones, of which nothing is learned. Where one rank raises, all
+        do (``agreed``), and each of its batches is a collective that each rank must call.
         """
-        return self._batches() if self.mixture.seed is not None else self._agreed(self._batches())
+        if self.mixture.seed is not None:
+            return self._batches()
+        return agreed(self._batches(), self._blank, self._group)
 
     def _batches(self) -> Iterator[Batch]:
         for rows, cursor in self._packed_from(self._feed(global_rank(), world_size())):
             yield collate(rows, self.budget.sequence_length, self.source.vision, cursor)
 
-    def _agreed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        while True:
-            error: InputError | None = None
-            batch: Batch | None = None
-            try:
-                batch = next(batches, None)
-            except InputError as caught:  # raised below: the other ranks wait for this one to say how it goes on
-                error = caught
-            states: list[tuple[bool, InputError | None]] = all_gather((batch is not None, error))
-            for _, error_of_rank in states:
-                if error_of_rank:
-                    raise error_of_rank
-            if not any(has_batch for has_batch, _ in states):
-                return
-            yield batch or collate([[]], self.budget.sequence_length, self.source.vision)
+    @cached_property
+    def _group(self) -> Group:
+        """Where ranks agree on batches, apart from the collectives of the steps. Making it is a collective."""
+        return cpu_group()
+
+    def _blank(self) -> Batch:
+        return collate([[]], self.budget.sequence_length, self.source.vision)
 
     def packed(self) -> Iterator[Rows]:
         """The same rows as examples, before they are tensors of a batch; for looking at them."""
