@@ -31,6 +31,13 @@ BUGS = [
         "data/test_example_buffer.py",
     ),
     Bug(
+        "a plan takes the language model's activations for the vision side's",
+        "interleave/costs/rehearsal.py",
+        'follows("llm")',
+        'follows("vision")',
+        "plan/test_measured.py",
+    ),
+    Bug(
         "chunks of views follow the batch",
         "interleave/model/interleaved_model.py",
         "shown = chunk if len(chunk) else pixel_values[:1]",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..model.interleaved_model import InterleavedModel
-from .rehearsal import StepMemory
+from .rehearsal import Moment, StepMemory
 
 GIB = 2**30
 """Bytes of a GiB."""
@@ -59,8 +59,8 @@ def memory_by_term(
     step: rehearsed with ``placement.gradient_bytes``. batch_bytes: of batches that lie on the device.
     keeps_gradients: whether gradients are there already when a backward pass begins, as in accumulation.
 
-    The two moments that compete are the end of the forward pass, when the gradients of the step before are still there,
-    and the worst one of the backward pass.
+    The two moments that compete are the worst one of the forward pass, when the gradients of the step before are still
+    there, and that of the backward pass.
     """
     trained, frozen = numbers_in(model.parameters(), True), numbers_in(model.parameters(), False)
     gradients = trained * placement.gradient_bytes
@@ -71,24 +71,20 @@ def memory_by_term(
         "gathered": gathered_at_once(model, placement) + trained * placement.bucket_bytes,
         "batches": batch_bytes,
     }
-    backward_gradients = gradients if keeps_gradients else step.gradients
-    moments = [
-        _moment(gradients, step, step.forward),
-        _moment(backward_gradients, step, step.backward - step.gradients),
-    ]
+    backward_gradients = gradients if keeps_gradients else step.backward.gradients
+    moments = [_moment(gradients, step.forward), _moment(backward_gradients, step.backward)]
     worst = max(moments, key=lambda moment: sum(moment.values()))
     terms = fixed | worst
     return {name: terms[name] for name in MEMORY_TERMS}
 
 
-def _moment(gradients: float, step: StepMemory, live: float) -> dict[str, float]:
-    """The terms of a moment in which ``live`` bytes of activations and working memory are there."""
-    vision, llm = min(step.vision, live), min(step.llm, max(0.0, live - step.vision))
+def _moment(gradients: float, live: Moment) -> dict[str, float]:
+    """The terms of a moment; one that was worked out for a small shape from larger ones may be below 0, which none is."""
     return {
-        "gradients": gradients,
-        "vision activations": vision,
-        "llm activations": llm,
-        "head and working": live - vision - llm,
+        "gradients": max(0.0, gradients),
+        "vision activations": max(0.0, live.vision),
+        "llm activations": max(0.0, live.llm),
+        "head and working": max(0.0, live.working),
     }
 
 

@@ -5,7 +5,7 @@ shapes, types and storages of a size, and no numbers. So nothing is estimated th
 count like ours, and a step of 72 billion parameters takes seconds and hardly any memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -47,23 +47,59 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class StepMemory:
-    """Bytes of a step besides weights, optimiser and what was there before.
+class Moment:
+    """Bytes that live at once, besides weights, optimiser and what was there before a step.
 
-    vision: kept from the forward pass of vision encoder and projector until the backward pass.
+    vision: made by vision encoder and projector in the forward pass, and kept for the backward pass.
     llm: the same of the language model.
-    forward: the most that lived in the forward pass, the loss head at its end included.
-    backward: the most that lived in the backward pass, with the gradients that were there at that moment.
-    gradients: the gradients among them.
+    working: all else: the loss head, and what the backward pass makes.
+    gradients: of parameters, that are whole.
+    """
+
+    vision: float
+    llm: float
+    working: float
+    gradients: float
+
+    def __add__(self, other: "Moment") -> "Moment":
+        return Moment(
+            self.vision + other.vision,
+            self.llm + other.llm,
+            self.working + other.working,
+            self.gradients + other.gradients,
+        )
+
+    def times(self, number: float) -> "Moment":
+        """So many of them."""
+        return Moment(number * self.vision, number * self.llm, number * self.working, number * self.gradients)
+
+    @classmethod
+    def at_peak(cls, tally: Tally) -> "Moment":
+        """The one in which most lived since the tally's restart. Its phases are named ``vision`` and ``llm``."""
+        by_phase = tally.peak_by_phase
+        vision, llm = by_phase["vision"], by_phase["llm"]
+        return cls(vision, llm, by_phase.total() - vision - llm, tally.extra_at_peak)
+
+
+@dataclass(frozen=True)
+class StepMemory:
+    """What a step takes.
+
+    forward: the moment of the forward pass in which most lives, the loss head at its end included.
+    backward: the same of the backward pass.
     moved: bytes that operations other than products and attention read and wrote, both passes together.
     """
 
-    vision: int
-    llm: int
-    forward: int
-    backward: int
-    gradients: int
-    moved: int
+    forward: Moment
+    backward: Moment
+    moved: float
+
+    def __add__(self, other: "StepMemory") -> "StepMemory":
+        return StepMemory(self.forward + other.forward, self.backward + other.backward, self.moved + other.moved)
+
+    def times(self, number: float) -> "StepMemory":
+        """So many of it."""
+        return StepMemory(self.forward.times(number), self.backward.times(number), number * self.moved)
 
 
 class Rehearsal:
@@ -87,15 +123,12 @@ class Rehearsal:
         batch = blank_batch(shape, self.vision)
         tensors = [*self.model.parameters(), *self.model.buffers()]
         with self._mode, Tally(tensors) as tally, self._autocast(), _gradients(self.model, tally, gradient_bytes):
-            marks = _Marks(self.model, tally)
-            with marks:
+            with _phases(self.model, tally):
                 loss, _ = self.model.loss(batch)
-            forward, kept = tally.peak, tally.live
+            forward = Moment.at_peak(tally)
             tally.restart()
             loss.backward()
-            backward = tally.peak
-        llm = (marks.llm or kept) - marks.vision
-        return StepMemory(marks.vision, llm, forward, backward, int(tally.extra_at_peak), tally.moved)
+        return StepMemory(forward, Moment.at_peak(tally), tally.moved)
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
         dtype = self.precision.autocast
@@ -146,25 +179,21 @@ def _gradients(model: nn.Module, tally: Tally, gradient_bytes: float) -> Iterato
             handle.remove()
 
 
-class _Marks:
-    """What lived when the vision side was done, and when the language model was."""
+@contextmanager
+def _phases(model: InterleavedModel, tally: Tally) -> Iterator[None]:
+    """Let a forward pass be of the phases ``vision`` and ``llm``, and of a nameless one when both are done."""
 
-    def __init__(self, model: InterleavedModel, tally: Tally) -> None:
-        self.model, self.tally = model, tally
-        self.vision, self.llm = 0, 0
+    def follows(phase: str) -> Callable[..., None]:
+        return lambda *_: setattr(tally, "phase", phase)
 
-    def __enter__(self) -> None:
-        self._handles = [
-            self.model.projector.register_forward_hook(self._vision_done),
-            self.model.llm.register_forward_hook(self._llm_done),
-        ]
-
-    def __exit__(self, *error: object) -> None:
-        for handle in self._handles:
+    tally.phase = "vision"
+    handles = [
+        model.projector.register_forward_hook(follows("llm")),
+        model.llm.register_forward_hook(follows("")),
+    ]
+    try:
+        yield
+    finally:
+        tally.phase = ""
+        for handle in handles:
             handle.remove()
-
-    def _vision_done(self, *call: object) -> None:
-        self.vision = self.tally.live
-
-    def _llm_done(self, *call: object) -> None:
-        self.llm = self.tally.live

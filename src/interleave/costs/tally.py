@@ -1,6 +1,7 @@
 """The memory and the traffic of the operations that run, counted from the outside: of fake tensors as of real ones."""
 
 import weakref
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,7 +28,8 @@ class Tally(TorchDispatchMode):
     """While it is active, knows the bytes of all tensors that operations made and that still live.
 
     live: bytes now, without those of ``known``.
-    peak: the most that ``live`` plus ``extra`` has been since ``restart``.
+    phase: a word of the caller's for what runs; tensors are counted under the one in which they were made.
+    peak: the most that ``live`` plus ``extra`` has been since ``restart``; ``peak_by_phase`` what lived then, by phase.
     extra: bytes that the caller adds, such as those of gradients that it takes out of ``live``; ``extra_at_peak`` is
         what it was at the peak.
     moved: bytes that operations read and wrote, without matrix products and attention, whose time is that of their
@@ -37,11 +39,14 @@ class Tally(TorchDispatchMode):
     def __init__(self, known: Iterable[Tensor] = ()) -> None:
         """known: tensors that were there before, such as parameters."""
         super().__init__()  # type: ignore[no-untyped-call]
-        self._sizes: dict[int, int] = {}  # of storages that live
+        self._made: dict[int, tuple[str, int]] = {}  # phases and sizes of storages that live
         self._kept = [tensor.untyped_storage() for tensor in known]  # so that no other storage takes their address
         self._known = {storage._cdata for storage in self._kept}
         self.live, self.peak, self.moved = 0, 0, 0
         self.extra, self.extra_at_peak = 0.0, 0.0
+        self.phase = ""
+        self._by_phase: Counter[str] = Counter()
+        self.peak_by_phase: Counter[str] = Counter()
 
     def restart(self) -> None:
         """Begin the peak anew from what lives now."""
@@ -65,20 +70,24 @@ class Tally(TorchDispatchMode):
 
     def _add(self, storage: torch.UntypedStorage) -> None:
         address = storage._cdata
-        if address in self._sizes or address in self._known:
+        if address in self._made or address in self._known:
             return
         size = storage.nbytes()
-        self._sizes[address] = size
+        self._made[address] = self.phase, size
         self.live += size
+        self._by_phase[self.phase] += size
         self._note_peak()
         weakref.finalize(storage, self._drop, address)
 
     def _drop(self, address: int) -> None:
-        self.live -= self._sizes.pop(address, 0)
+        phase, size = self._made.pop(address, (self.phase, 0))
+        self.live -= size
+        self._by_phase[phase] -= size
 
     def _note_peak(self) -> None:
         if self.live + self.extra > self.peak:
             self.peak, self.extra_at_peak = int(self.live + self.extra), self.extra
+            self.peak_by_phase = self._by_phase.copy()
 
 
 def _is_view(func: Any) -> bool:

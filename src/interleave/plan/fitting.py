@@ -1,7 +1,7 @@
 """A step's memory for any number of tokens and views, from three rehearsals, and the largest sizes that fit."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from ..costs.memory import WeightPlacement, memory_by_term
 from ..costs.rehearsal import Rehearsal, StepMemory, StepShape
@@ -23,7 +23,7 @@ class MemoryModel:
     attention keeps no square, and blocks are all alike.
 
     model, placement: as in ``memory_by_term``.
-    shape, base: of the first rehearsal. by_token, by_view: how each number of it grows, by the field of StepMemory.
+    shape, base: of the first rehearsal. by_token, by_view: what it grows by.
     view_bytes, token_bytes: of a batch on the device. batches: that lie there at once. keeps_gradients: as there.
     """
 
@@ -31,8 +31,8 @@ class MemoryModel:
     placement: WeightPlacement
     shape: StepShape
     base: StepMemory
-    by_token: Mapping[str, float]
-    by_view: Mapping[str, float]
+    by_token: StepMemory
+    by_view: StepMemory
     view_bytes: int
     batches: int
     keeps_gradients: bool
@@ -40,12 +40,7 @@ class MemoryModel:
     def step(self, shape: StepShape) -> StepMemory:
         """What a rehearsal of ``shape`` would say."""
         tokens = shape.rows * shape.length - self.shape.rows * self.shape.length
-        views = shape.views - self.shape.views
-        grown: dict[str, int] = {}
-        for name, slope in self.by_token.items():
-            value = getattr(self.base, name) + slope * tokens + self.by_view[name] * views
-            grown[name] = max(0, round(value))
-        return StepMemory(**grown)
+        return self.base + self.by_token.times(tokens) + self.by_view.times(shape.views - self.shape.views)
 
     def terms(self, shape: StepShape) -> dict[str, float]:
         """Bytes by term, at the worst moment."""
@@ -81,18 +76,17 @@ def rehearsed(
         placement=placement,
         shape=shape,
         base=base,
-        by_token=_slopes(base, shorter, tokens),
-        by_view=_slopes(base, fewer, views),
+        by_token=_slope(base, shorter, tokens),
+        by_view=_slope(base, fewer, views),
         view_bytes=3 * rehearsal.vision.size**2,
         batches=batches,
         keeps_gradients=keeps_gradients,
     )
 
 
-def _slopes(larger: StepMemory, smaller: StepMemory, units: int) -> dict[str, float]:
+def _slope(larger: StepMemory, smaller: StepMemory, units: int) -> StepMemory:
     """How much each number grows with a unit; 0 where both are the same size."""
-    names = [field.name for field in fields(StepMemory)]
-    return {name: (getattr(larger, name) - getattr(smaller, name)) / max(1, units) for name in names}
+    return (larger + smaller.times(-1)).times(1 / max(1, units))
 
 
 def _largest(fits: Callable[[int], bool], most: int) -> int:
