@@ -79,7 +79,7 @@ def memory_by_term(
 
 
 def _moment(gradients: float, live: Moment) -> dict[str, float]:
-    """The terms of a moment; one that was worked out for a small shape from larger ones may be below 0, which none is."""
+    """The terms of a moment; one worked out for a small shape from larger ones may be below 0, which none is."""
     return {
         "gradients": max(0.0, gradients),
         "vision activations": max(0.0, live.vision),
