@@ -38,6 +38,13 @@ BUGS = [
         "plan/test_measured.py",
     ),
     Bug(
+        "a plan does not wait for its data",
+        "interleave/plan/step_time.py",
+        "max(self.device, self.network, self.data)",
+        "max(self.device, self.network)",
+        "plan/test_rates.py",
+    ),
+    Bug(
         "chunks of views follow the batch",
         "interleave/model/interleaved_model.py",
         "shown = chunk if len(chunk) else pixel_values[:1]",

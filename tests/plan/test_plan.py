@@ -63,6 +63,7 @@ def test_a_faster_device_takes_less_time(tmp_path: Path) -> None:
         (["device=h10"], "no device named 'h10'; did you mean 'h100'"),
         (["--json", "x"], "interleave plan has no option --json"),
         (["trainer.max_steps=0"], "trainer.max_steps is 0; a plan needs a number above 0"),
+        (["trainer.devices=0"], "trainer.devices is 0; a plan needs a number above 0"),
         (
             ["trainer=fsdp", "trainer.devices=2", "trainer.strategy.offload=true"],
             "does not know trainer.strategy.offload=true",

@@ -80,7 +80,9 @@ def build_job(config: Config) -> tuple[Job, list[str]]:
     """How the run is spread, and what had to be assumed. Raises InputError."""
     trainer, notes = config["trainer"], []
     devices, nodes = trainer["devices"], trainer.get("num_nodes", 1)  # Lightning's own default
-    if not isinstance(devices, int) or devices < 1:
+    if devices == 0 or isinstance(devices, bool):
+        raise InputError(f"trainer.devices is {devices!r}; a plan needs a number above 0")
+    if not isinstance(devices, int) or devices < 1:  # auto, -1: as many as a machine has, and which is not known
         notes.append(f"trainer.devices is {devices!r}: planned for one device; give a number")
         devices = 1
     steps, micro = trainer["max_steps"], trainer["accumulate_grad_batches"]
