@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from interleave import InputError, real_parameters, weights_follow
+from interleave import InputError, one_line, real_parameters, weights_follow
 
 from .deferred_files import NotTensorByTensor, deferred_model
 
@@ -79,7 +79,7 @@ def read_config(part: str, path: str) -> PretrainedConfig:
     try:
         config = AutoConfig.from_pretrained(path)
     except UNREADABLE as error:
-        raise InputError(f"{part}: {path} holds no config of Transformers: {_one_line(error)}") from None
+        raise InputError(f"{part}: {path} holds no config of Transformers: {one_line(error)}") from None
     assert isinstance(config, PretrainedConfig)
     return config
 
@@ -109,7 +109,7 @@ def _config_from(part: str, cls: type[PreTrainedModel], options: Options) -> Pre
     try:
         return _config_class(cls)(**options)
     except UNREADABLE as error:
-        raise InputError(f"{part}: config does not describe a {cls.__name__}: {_one_line(error)}") from None
+        raise InputError(f"{part}: config does not describe a {cls.__name__}: {one_line(error)}") from None
 
 
 def _check_option_names(part: str, cls: type[PreTrainedModel], options: Options) -> None:
@@ -137,7 +137,7 @@ def _load(
         with _quiet():
             model, missing = _deferred_or_read(part, cls, path, config)
     except UNREADABLE as error:
-        raise InputError(f"{part}: {path} cannot be loaded: {_one_line(error)}") from None
+        raise InputError(f"{part}: {path} cannot be loaded: {one_line(error)}") from None
     needed = [name for name in missing if not name.startswith(unused)]
     if needed:  # Transformers would go on with random weights and warn
         raise InputError(f"{part}: {path} lacks {needed[0]} and {len(needed) - 1} more tensors of the model")
@@ -172,7 +172,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         transformers_logging.set_verbosity(before)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from pyarrow.parquet import ParquetFile
 
-from interleave import BadSample, Dataset, InputError, Sample, datasets, hint
+from interleave import BadSample, Dataset, InputError, Sample, datasets, hint, one_line
 
 from .base.object_stores import Store, failures
 from .base.table_rows import to_sample
@@ -100,7 +100,7 @@ def read_table(path: str, subset: str | None, split: str) -> Table:
     except InputError:  # which is a ValueError, and has its own words
         raise
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as a data set: {' '.join(str(error).split())[:300]}") from None
+        raise InputError(f"{path} cannot be read as a data set: {one_line(error)}") from None
     for name, feature in table.features.items():
         inner = getattr(feature, "feature", None)  # of a column of lists
         if isinstance(feature, hf.Image):

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypedDict
 
-from interleave import BadSample, Dataset, InputError, Media, Message, Note, Preference, Sample, datasets
+from interleave import BadSample, Dataset, InputError, Media, Message, Note, Preference, Sample, datasets, one_line
 
 from .base.object_stores import failures
 
@@ -109,7 +109,7 @@ class Part(Dataset):
             self.items = StreamingDataset(path, cache_dir=cache, shuffle=False, storage_options=dict(storage))
             self.total = len(self.items)
         except failures(RuntimeError) as error:
-            raise InputError(f"{path} cannot be read as shards: {' '.join(str(error).split())[:300]}") from None
+            raise InputError(f"{path} cannot be read as shards: {one_line(error)}") from None
         self.path = path
         self.chunk_lengths = [end - start for start, end in self.items.region_of_interest]  # samples of each shard
 
@@ -120,8 +120,9 @@ class Part(Dataset):
         try:
             item = self.items[index]
         except failures(RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BadSample("unreadable shard", f"item {index} of {self.path} cannot be read: {reason}") from None
+            raise BadSample(
+                "unreadable shard", f"item {index} of {self.path} cannot be read: {one_line(error)}"
+            ) from None
         record = json.loads(item["record"])
         files: bytes = item["media"].numpy().tobytes()  # all files of the sample, one after another
         messages = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from interleave import BadSample, Dataset, InputError, Sample, datasets
+from interleave import BadSample, Dataset, InputError, Sample, datasets, one_line
 
 from .base.object_stores import Store, failures
 from .base.table_rows import to_sample
@@ -112,7 +112,7 @@ class WebDataset(Dataset):
                         key = str(path.with_name(name))
                         found.setdefault(key, []).append(Member(extension, member.offset_data, member.size))
         except failures(tarfile.TarError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"{archive} is no tar archive that can be read, compressed or cut: {reason}") from None
         return found
 

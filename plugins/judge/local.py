@@ -9,7 +9,7 @@ import torch
 from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from interleave import BadSample, InputError, Judge, JudgeMessages, judges
+from interleave import BadSample, InputError, Judge, JudgeMessages, judges, one_line
 
 from ..base.hf_models import UNREADABLE, read_config
 
@@ -112,8 +112,7 @@ def _load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path, padding_side="left")
     except UNREADABLE as error:
-        line = " ".join(str(error).split())[:300]
-        raise InputError(f"judge 'local': {path} has no tokenizer that can be read: {line}") from None
+        raise InputError(f"judge 'local': {path} has no tokenizer that can be read: {one_line(error)}") from None
     if not tokenizer.chat_template:
         raise InputError(f"judge 'local': the tokenizer of {path} has no chat template; a judge must be a chat model")
     if tokenizer.pad_token is None:
@@ -126,8 +125,7 @@ def _load_model(path: str, dtype: str, device: torch.device) -> ChatModel:
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, output_loading_info=True)
     except UNREADABLE as error:
-        line = " ".join(str(error).split())[:300]
-        raise InputError(f"judge 'local': {path} cannot be loaded: {line}") from None
+        raise InputError(f"judge 'local': {path} cannot be loaded: {one_line(error)}") from None
     model, report = loaded  # a pair, because of output_loading_info
     missing = sorted(report["missing_keys"])
     if missing:  # Transformers would go on with random weights and only warn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from interleave import InputError, Media, Message, Sample, Task, load_frames, tasks
+from interleave import InputError, Media, Message, Sample, Task, load_frames, one_line, tasks
 
 from ..dataset.base.record_fields import Record
 
@@ -85,7 +85,7 @@ def read_demos(demos: str | None) -> list[Record]:
         source = Path(demos).read_text(encoding="utf-8") if demos else DEMOS.read_text(encoding="utf-8")
         found = yaml.safe_load(source)
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"task.emerging.demos: {demos} cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"task.emerging.demos: {demos} cannot be read: {one_line(error)}") from None
     for number, demo in enumerate(found if isinstance(found, list) else [found]):
         fields = demo if isinstance(demo, dict) else {}
         absent = [name for name in REQUIRED if name not in fields]

@@ -6,7 +6,7 @@ import timm
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from interleave import InputError, VisionEncoder, VisionSpec, vision_encoders
+from interleave import InputError, VisionEncoder, VisionSpec, one_line, vision_encoders
 
 Options = dict[str, Any]
 """Arguments of ``timm.create_model``, as YAML holds them."""
@@ -99,6 +99,6 @@ def _create(name: str, arguments: Options) -> Any:
     try:
         model = timm.create_model(name, num_classes=0, global_pool="", **arguments)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"vision_encoder 'timm' cannot make {name}: {' '.join(str(error).split())}") from None
+        raise InputError(f"vision_encoder 'timm' cannot make {name}: {one_line(error)}") from None
     assert isinstance(model, nn.Module)
     return model

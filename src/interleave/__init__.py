@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and editors
-    from .core.errors import BadSample, InputError, hint
+    from .core.errors import BadSample, InputError, hint, one_line
     from .core.files import replacing
     from .core.sample import Media, Message, Note, Preference, Sample
     from .core.types import NEWLINE, Batch, Example, Segments, VisionSpec, Visual
@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
         ModalityAdapter,
         Projector,
         VisionEncoder,
-        weights_follow,
     )
     from .interfaces.registry import (
         datasets,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
         deferred,
         empty_parameters,
         real_parameters,
+        weights_follow,
     )
     from .interfaces.task import Scored, Task
     from .media.images import list_frames, load_image, uniform
@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
     from .scoring.interleave_bench import BENCH, TASK_OF, released_rows
 
 _NAMES_IN = {
-    "core.errors": ["BadSample", "InputError", "hint"],
+    "core.errors": ["BadSample", "InputError", "hint", "one_line"],
     "core.files": ["replacing"],
     "core.sample": ["Media", "Note", "Preference", "Sample", "Message"],
     "core.types": ["NEWLINE", "Batch", "Example", "Segments", "VisionSpec", "Visual"],
@@ -66,7 +66,6 @@ _NAMES_IN = {
         "ModalityAdapter",
         "Projector",
         "VisionEncoder",
-        "weights_follow",
     ],
     "interfaces.registry": [
         "datasets",
@@ -84,6 +83,7 @@ _NAMES_IN = {
         "deferred",
         "empty_parameters",
         "real_parameters",
+        "weights_follow",
     ],
     "interfaces.task": ["Scored", "Task"],
     "media.images": ["list_frames", "load_image", "uniform"],
@@ -144,6 +144,7 @@ __all__ = [
     "load_plugins",
     "metrics",
     "modalities",
+    "one_line",
     "picture_size",
     "preference_from_llava",
     "projectors",

@@ -90,7 +90,8 @@ def run_report(arguments: Sequence[str]) -> None:
 
 def run_sweep(arguments: Sequence[str]) -> None:
     """try all combinations of a sweep file on this machine"""
-    from .compose import run, sweep_overrides
+    from .ablate.sweeps import sweep_overrides
+    from .compose import run
 
     if len(arguments) < 1:
         raise SystemExit("usage: interleave sweep NAME_OR_FILE [OVERRIDES]")

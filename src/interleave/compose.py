@@ -10,11 +10,9 @@ from datetime import datetime
 from importlib.metadata import entry_points
 from importlib.resources import files
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -139,30 +137,6 @@ def quoted(override: str) -> str:
     return f"overrides=[{','.join(json.dumps(item) for item in items)}]"
 
 
-def sweep_overrides(sweep: str) -> list[str]:
-    """The search of a wandb sweep as overrides for Hydra's multirun: ``option=value,value,...``.
-
-    sweep: a file of wandb's form, or a name in ``conf/sweep``. Raises InputError where there is none, and for a search
-    that is no grid.
-    """
-    path = Path(sweep) if Path(sweep).is_file() else Path(str(files("interleave.conf"))) / "sweep" / f"{sweep}.yaml"
-    if not path.is_file():
-        known = [file.stem for file in path.parent.glob("*.yaml")]
-        raise InputError(f"no sweep named {sweep!r}{hint(sweep, known)}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    overrides: list[str] = []
-    for word in content.get("command", []):
-        # the command has words of wandb's own, such as ${args}, and a logger for its server
-        if "=" in word and "${" not in word and not word.startswith("logger="):
-            overrides.append(word)
-    for key, how in content["parameters"].items():
-        values = how.get("values", [how["value"]] if "value" in how else None)
-        if values is None:
-            raise InputError(f"{path}: {key} has no values; only grids run without a wandb server")
-        overrides.append(f"{key}={','.join(str(value) for value in values)}")
-    return overrides
-
-
 def _run_hydra(name: str, arguments: Sequence[str], action: Action) -> None:
     """Hydra's own command line, for multirun and its other flags. An InputError in a job ends the process with 2."""
 
@@ -226,7 +200,7 @@ def _parse(override: str) -> Override:
     try:
         return OverridesParser.create().parse_overrides([override])[0]  # names the override in its errors
     except HydraException as error:
-        raise InputError(_one_line(error)) from error
+        raise InputError(_first_lines(error)) from error
 
 
 def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
@@ -249,7 +223,7 @@ def _explain(name: str, overrides: Sequence[str], error: Exception) -> str:
             where = f"{above} has no part" if above else "there is no"
             known = _known_keys(name, overrides, above)
         return f"{where} {key!r}{hint(key, known)}"
-    return _one_line(error)
+    return _first_lines(error)
 
 
 def _known_keys(name: str, overrides: Sequence[str], parent: str) -> list[str]:
@@ -264,7 +238,7 @@ def _known_keys(name: str, overrides: Sequence[str], parent: str) -> list[str]:
     return [str(key) for key in node] if isinstance(node, DictConfig) else []
 
 
-def _one_line(error: Exception) -> str:
+def _first_lines(error: Exception) -> str:
     """The first two lines of an error, without links to Hydra's manual."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "hydra.cc" not in line]
     return "; ".join(lines[:2])

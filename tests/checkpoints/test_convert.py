@@ -222,7 +222,8 @@ def test_the_command_converts_and_says_what_is_wrong(tmp_path: Path, capsys: pyt
 STREAM = """
 import resource, sys
 from pathlib import Path
-from interleave.checkpoints.tensor_files import Tensors, write_file
+from interleave.checkpoints.tensor_files import Tensors
+from interleave.checkpoints.tensor_files_write import write_file
 source = Tensors(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for i, file in enumerate(source.files):

@@ -14,8 +14,9 @@ from command_line import TINY, mini
 from small_models import ROOT
 
 import interleave as il
+from interleave.ablate.sweeps import sweep_overrides
 from interleave.cli import main
-from interleave.compose import compose, sweep_overrides
+from interleave.compose import compose
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,13 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
 
 
 def totals(ledger: Ledger, merged: Ledger) -> dict[str, float]:
-    """What is logged after two batches, of which three quarters are real; only the second one ends a log step."""
+    """What is logged after two batches; only the second one ends a log step."""
     logged: dict[str, float] = {}
     data = SimpleNamespace(train=SimpleNamespace(ledger=ledger), ledger=lambda: merged)
     module: Any = SimpleNamespace(device=torch.device("cpu"), log_dict=logged.update)
     callback, logs = DataTotals(), {"datamodule": data, "log_every_n_steps": 2, "max_steps": 9}
-    for step, tokens, views in ((1, 2, 4), (2, 4, 8)):
-        batch: Any = SimpleNamespace(input_ids=torch.zeros(1, 4), num_tokens=tokens, pixel_values=torch.zeros(views, 1))
+    for step, views in ((1, 4), (2, 8)):
+        batch: Any = SimpleNamespace(pixel_values=torch.zeros(views, 1))
         trainer: Any = SimpleNamespace(**logs, global_step=step)
         assert not logged
         callback.on_train_batch_end(trainer, module, None, batch, 0)
@@ -129,7 +129,7 @@ def test_what_is_logged_is_of_all_ranks_and_held_against_the_limit(monkeypatch: 
     for e in (entry(1), entry(2), entry(3, "repaired")):
         ledger.add(e)
         merged.add(e)
-    one = {"data/lost": 2, "data/repaired": 1, "data/shortened": 0, "data/real_tokens": 0.75, "data/views": 6}
+    one = {"data/lost": 2, "data/repaired": 1, "data/shortened": 0, "data/views": 6}
     assert totals(ledger, merged) == one
     monkeypatch.setattr(
         "interleave.data.data_totals.all_reduce_sum", lambda value: 2 * value

@@ -23,6 +23,20 @@ from interleave.model.assembly import Assembly
 from interleave.training import train
 from interleave.training.weight_export import ExportOptions, export_weights
 
+WRITES_WHO_ASKED = """
+from interleave.evaluation.reply_journal import Journal
+
+append = Journal.append
+
+def append_and_tell(self, rank, replies, seconds):
+    append(self, rank, replies, seconds)
+    with (self.out / f"asked-by-{rank}.txt").open("a") as file:
+        file.writelines(f"{reply.task} {reply.index}\\n" for reply in replies)
+
+Journal.append = append_and_tell
+"""
+"""A plugin for every process of a run."""
+
 
 def test_weights_come_back_from_one_file_and_from_several(assembly: Assembly, tmp_path: Path) -> None:
     save_config(tmp_path, small_config())
@@ -88,15 +102,19 @@ def test_nothing_of_the_training_is_in_memory_when_tasks_are_asked(
 
 def test_two_processes_answer_as_one(tmp_path: Path) -> None:
     """At the end of a run they share the items; one process that loads what they left gives the same replies."""
-    run, data = tmp_path / "run", tmp_path / "mini"
+    run, data, watch = tmp_path / "run", tmp_path / "mini", tmp_path / "watch.py"
+    watch.write_text(WRITES_WHO_ASKED)
     task = ["task=mini", f"task.mini.root={data}", "task.mini.scenes=4", "task.mini.control_items=8", "eval_batch=4"]
     devices = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
     command = [sys.executable, "-m", "interleave.cli", "train", *TINY, *mini(data), *task, *devices, f"run={run}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command.append(f"plugins=[{watch}]")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("report:") == 1
+    first, second = (set((run / f"asked-by-{rank}.txt").read_text().splitlines()) for rank in (0, 1))
+    assert not first & second, "both asked the same item"
     assert main(["eval", f"model={run}", *task, f"out={tmp_path / 'alone'}"]) == 0
     by_two, alone = (json.loads((folder / "results.json").read_text()) for folder in (run, tmp_path / "alone"))
     assert by_two["results"] == alone["results"]
-    assert by_two["items"] == alone["items"] > 8
+    assert by_two["items"] == alone["items"] == len(first | second) > 8

@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 
 import fsspec
 
-from interleave import BadSample, InputError
+from interleave import BadSample, InputError, one_line
 
 
 class FileSystem(Protocol):
@@ -88,9 +88,9 @@ def failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception, path: str) -> str:
-    """An error on one line of at most 300 characters; a missing package with the command that installs it."""
-    line = " ".join(str(error).split())
+    """An error on one line; a missing package with the command that installs it."""
+    line = one_line(error)
     if isinstance(error, ImportError):
         scheme = path.partition("://")[0]
         return f"{line}: pip install interleave[s3]" if scheme in ("s3", "s3a") else line
-    return line[:300] or type(error).__name__
+    return line

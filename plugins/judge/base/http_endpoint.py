@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from interleave import BadSample, InputError
+from interleave import BadSample, InputError, one_line
 
 from .rate_limit import RateLimit
 from .retry_later import BUSY, Busy, retry_after
@@ -166,8 +166,7 @@ class Endpoint:
         except httpx.TransportError as error:
             # without a single answer so far the address is probably wrong; later the network is
             if isinstance(error, httpx.ConnectError) and not self.counts["answers"]:
-                line = " ".join(str(error).split())
-                raise InputError(f"judge.base_url {self.base_url} cannot be reached: {line}") from None
+                raise InputError(f"judge.base_url {self.base_url} cannot be reached: {one_line(error)}") from None
             raise Busy(f"{type(error).__name__}: {error}") from None
 
     def _connected(self) -> "httpx2.Client":

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from interleave import NEWLINE, InputError
+from interleave import NEWLINE, InputError, one_line
 
 PLAIN = "<|endoftext|>"
 """The token that ends a document of plain text in many vocabularies; the byte-level tokenizer has it, too."""
@@ -172,8 +172,8 @@ def read_tokenizer(path: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        line = " ".join(str(error).split())[:300]
-        raise InputError(f"{path} has no tokenizer that can be read; name one by llm.tokenizer: {line}") from None
+        reason = one_line(error)
+        raise InputError(f"{path} has no tokenizer that can be read; name one by llm.tokenizer: {reason}") from None
     finally:
         logging.set_verbosity(before)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from interleave import BadSample, InputError
+from interleave import BadSample, InputError, one_line
 
 from ..cameras import focal_length, pinhole
 from ..ray_casting import PLAIN, Cloud, Mesh, Surface, Tracer
@@ -99,8 +99,7 @@ def _read(path: Path) -> Mesh | Cloud:
     try:
         shapes = trimesh.load_scene(path, process=False).dump(concatenate=False)
     except BROKEN as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise BadSample("broken mesh", f"{path} cannot be read: {reason}") from None
+        raise BadSample("broken mesh", f"{path} cannot be read: {one_line(error)}") from None
     parts = [s for s in shapes if isinstance(s, trimesh.Trimesh) and len(s.faces) and len(s.vertices)]
     clouds = [s for s in shapes if isinstance(s, trimesh.PointCloud) and len(s.vertices)]
     for shape in [*parts, *clouds]:

@@ -16,7 +16,8 @@ from .load import (
 from .native import save_config, write_config
 from .opening import LAYOUTS, named_layout, open_checkpoint, read_parts
 from .save import own_weights, replace_weights, save_weights
-from .tensor_files import StoredTensors, Tensors, TensorSpec, in_shards, shard_names, write_file, write_index
+from .tensor_files import StoredTensors, Tensors, TensorSpec
+from .tensor_files_write import in_shards, shard_names, write_file, write_index
 
 __all__ = [
     "LAYOUTS",

@@ -7,7 +7,7 @@ from typing import TypeVar
 from huggingface_hub.errors import StrictDataclassError
 from transformers import LlavaConfig, LlavaOnevisionConfig, PretrainedConfig
 
-from ..core.errors import InputError
+from ..core.errors import InputError, one_line
 from ..core.options import Config
 from .layout import Parts, require_supported
 
@@ -22,14 +22,13 @@ C = TypeVar("C", bound=PretrainedConfig)
 def described_config(folder: Path, config: Config, config_class: type[C]) -> C:
     """The content of ``config.json`` as an object of ``config_class``, checked by Transformers.
 
-    Raises InputError with the first 200 letters of the reason that Transformers gives.
+    Raises InputError with the beginning of the reason that Transformers gives.
     """
     try:
         return config_class(**config)
     except (StrictDataclassError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]  # it lists every field that is wrong, over many lines
         model_type = config_class.model_type
-        raise InputError(f"{folder / 'config.json'} describes no {model_type} model: {reason}") from None
+        raise InputError(f"{folder / 'config.json'} describes no {model_type} model: {one_line(error)}") from None
 
 
 def model_parts(folder: Path, described: LlavaConfig | LlavaOnevisionConfig) -> Parts:

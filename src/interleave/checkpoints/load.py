@@ -11,8 +11,7 @@ from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from ..core.errors import InputError
-from ..interfaces.model_parts import later_weights
-from ..interfaces.stored_weights import StoredTensor, deferred_places
+from ..interfaces.stored_weights import StoredTensor, deferred_places, later_weights
 from ..model.interleaved_model import InterleavedModel
 from .layout import Checkpoint
 from .tensor_files import StoredTensors

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from ..core.errors import InputError
+from ..core.errors import InputError, one_line
 from ..core.options import Config
 from ..model.interleaved_model import InterleavedModel
 from .layout import Export, Parts
@@ -74,8 +74,7 @@ def load_config(folder: Path) -> Parts:
     try:
         config = OmegaConf.to_container(OmegaConf.load(path))
     except (YAMLError, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())  # parsers write several lines
-        raise InputError(f"{path} cannot be read: {reason}") from None
+        raise InputError(f"{path} cannot be read: {one_line(error)}") from None
     nodes = {str(key): node for key, node in config.items()} if isinstance(config, dict) else {}
     missing = [group for group in PART_GROUPS if not isinstance(nodes.get(group), dict)]
     if missing:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ..core.files import replacing
 from .load import tied_names, unwrapped
 from .native import UNUSED
-from .tensor_files import INDEX_FILES, WEIGHT_FILES, TensorSpec, write_file
+from .tensor_files import INDEX_FILES, WEIGHT_FILES, TensorSpec
+from .tensor_files_write import write_file
 
 SHARDS = "model-*-of-*.safetensors"
 """Names of the files that hold weights together."""

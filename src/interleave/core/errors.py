@@ -1,4 +1,4 @@
-"""The two kinds of error that a user sees, and the second half of an error about an unknown name."""
+"""The two kinds of error that a user sees, and words for them: what another error says, and which names are known."""
 
 import difflib
 from collections.abc import Iterable
@@ -27,6 +27,14 @@ class BadSample(InputError):
         """Loader workers send it to the main process by pickle, which would otherwise call it with the message
         alone."""
         return type(self), (self.reason, self.message)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of another library says, on one line of at most 300 characters; its type where it says nothing.
+
+    Many of them write several lines, or list all that they know.
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def hint(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What is logged of the data: losses, repairs, and how much of a batch is real tokens."""
+"""What is logged of the data: losses, repairs, and how many views a batch has."""
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -11,7 +11,7 @@ from .log_steps import LogSteps
 
 
 class DataTotals(Callback):
-    """Logs what the ledgers of all ranks hold, and how full batches were since the log step before.
+    """Logs what the ledgers of all ranks hold, and how many views a batch had since the log step before.
 
     Every rank counts on its CPU; the ranks add up at log steps, in one collective. What several ranks met counts for
     each of them. Raises InputError there where all ranks together lost more than ``max_bad``, each sample counted once.
@@ -19,12 +19,12 @@ class DataTotals(Callback):
 
     def __init__(self) -> None:
         self._log_steps = LogSteps()
-        self._since = [0, 0, 0, 0]  # real tokens, all tokens, views and batches
+        self._since = [0, 0]  # views and batches
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        mine = [batch.num_tokens, batch.input_ids.numel(), len(batch.pixel_values), 1]
+        mine = [len(batch.pixel_values), 1]
         self._since = [a + b for a, b in zip(self._since, mine, strict=True)]
         if self._log_steps.over(trainer):
             data: InterleavedData = trainer.datamodule  # type: ignore[attr-defined]
@@ -34,12 +34,12 @@ class DataTotals(Callback):
         """A collective that each rank must call."""
         ledger = data.train.ledger
         mine = [*(ledger.counts[name] for name in OUTCOMES), ledger.read, *self._since]
-        self._since = [0, 0, 0, 0]
-        # float64: exact up to 2^53 tokens
-        totals = all_reduce_sum(torch.tensor(mine, dtype=torch.float64, device=module.device))  # (outcomes + 5,)
-        *counts, read, real, tokens, views, batches = totals.tolist()
-        module.log_dict({f"data/{name}": count for name, count in zip(OUTCOMES, counts, strict=True)})
-        module.log_dict({"data/real_tokens": real / tokens, "data/views": views / batches})
+        self._since = [0, 0]
+        # float64: exact up to 2^53
+        totals = all_reduce_sum(torch.tensor(mine, dtype=torch.float64, device=module.device))  # (outcomes + 3,)
+        *counts, read, views, batches = totals.tolist()
+        values = {**dict(zip(OUTCOMES, counts, strict=True)), "views": views / batches}
+        module.log_dict({f"data/{name}": value for name, value in values.items()})
         # sums are the same on every rank, so either all of them go on to gather their ledgers, or none
         if ledger.exceeds_limit(int(counts[0]), int(read)):
             data.ledger().check_limit()

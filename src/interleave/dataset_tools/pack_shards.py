@@ -13,7 +13,7 @@ from typing import NamedTuple
 import fsspec
 from rich.console import Console
 
-from ..core.errors import BadSample, InputError
+from ..core.errors import BadSample, InputError, one_line
 from ..core.files import replacing
 from ..data.example_source import ExampleSource
 from ..data.ledger import Entry
@@ -61,7 +61,7 @@ def _pack_into_store(source: ExampleSource, out: str, options: ShardOptions) -> 
         store, inside = fsspec.core.url_to_fs(out)
     except (OSError, ValueError, ImportError) as error:
         remedy = ": pip install interleave[s3]" if isinstance(error, ImportError) and out.startswith("s3") else ""
-        raise InputError(f"{out} cannot be reached: {_one_line(error)}{remedy}") from None
+        raise InputError(f"{out} cannot be reached: {one_line(error)}{remedy}") from None
     failures = _store_errors()
     try:
         if store.exists(inside) and store.ls(inside):
@@ -72,7 +72,7 @@ def _pack_into_store(source: ExampleSource, out: str, options: ShardOptions) -> 
     except InputError:  # a ValueError, too
         raise
     except failures as error:
-        raise InputError(f"{out} cannot be written: {_one_line(error)}") from None
+        raise InputError(f"{out} cannot be written: {one_line(error)}") from None
     return lost
 
 
@@ -80,10 +80,6 @@ def _store_errors() -> tuple[type[Exception], ...]:
     """What fsspec's stores raise. s3fs lets errors of botocore through, which is loaded only where S3 is used."""
     boto = sys.modules.get("botocore.exceptions")
     return (OSError, ValueError, *((boto.BotoCoreError, boto.ClientError) if boto else ()))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _pack_into_folder(source: ExampleSource, out: Path, options: ShardOptions) -> int:

@@ -176,8 +176,7 @@ class Runner:
         batch = one_per_row([item.example for item in items], self.lm.vision).to(model.mean.device)
         with eval_mode(model):
             embeds = model.embed(batch, self.features.encode(visuals))  # (B, T, D), padded at the end
-            lengths = (batch.document_ids > 0).sum(1)  # (B,)
-            embeds, mask = right_align(embeds, lengths)  # (B, T, D), (B, T)
+            embeds, mask = right_align(embeds, batch.document_lengths)  # (B, T, D), (B, T)
             new_ids = generate_ids(model, embeds, mask, options)  # (B, n)
         return [to_reply(model.llm.tokenizer, ids, options.stop_strings) for ids in new_ids.tolist()]
 

@@ -30,14 +30,14 @@ class GeneratedReply(NamedTuple):
     truncated: bool
 
 
-def right_align(embeds: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+def right_align(embeds: Tensor, lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Move the padding of prompts from their end to their front, where generation wants it.
 
-    embeds: (B, T, D), row b real up to ``lengths[b]``. lengths: (B,). Returns the embeddings (B, T, D), whose padding
+    embeds: (B, T, D), row b real up to ``lengths[b]``. Returns the embeddings (B, T, D), whose padding
     has arbitrary values, and the attention mask (B, T), 1 where a position is real.
     """
     steps = torch.arange(embeds.shape[1], device=embeds.device)  # (T,)
-    shift = (embeds.shape[1] - lengths)[:, None]  # (B, 1) how far a row moves to the right
+    shift = embeds.shape[1] - torch.tensor(lengths, device=embeds.device)[:, None]  # (B, 1) how far a row moves
     source = (steps - shift).clamp(min=0)  # (B, T) where each position comes from
     moved = embeds.gather(1, source[..., None].expand_as(embeds))  # (B, T, D)
     return moved, (steps >= shift).long()
@@ -50,8 +50,7 @@ def generate(model: InterleavedModel, batch: Batch, **options: object) -> list[s
     """
     checked = generation_options(options)
     with eval_mode(model):
-        lengths = (batch.document_ids > 0).sum(1)  # (B,) tokens without padding
-        embeds, mask = right_align(model.embed(batch), lengths)
+        embeds, mask = right_align(model.embed(batch), batch.document_lengths)
         new_ids = generate_ids(model, embeds, mask, checked)  # (B, n)
     return [decode_reply(model.llm.tokenizer, ids, checked.stop_strings) for ids in new_ids.tolist()]
 

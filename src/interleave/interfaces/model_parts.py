@@ -4,9 +4,7 @@ Shapes: B rows of T tokens, V views of S x S pixels, P features a view, D = ``di
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -21,28 +19,6 @@ from ..media.views import to_view
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-_WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
-
-
-def weights_follow() -> bool:
-    """Whether the part that is being built gets its weights later, from files; until then they mean nothing.
-
-    A part that has files of its own gives each parameter its place in them (``stored_weights.deferred``). One that runs
-    itself once to check its own weights does not do so in its constructor then, but in a method ``filled()``, which is
-    called when the weights are in place.
-    """
-    return _WEIGHTS_FOLLOW.get()
-
-
-@contextmanager
-def later_weights() -> Iterator[None]:
-    """Inside this block ``weights_follow`` is true."""
-    token = _WEIGHTS_FOLLOW.set(True)
-    try:
-        yield
-    finally:
-        _WEIGHTS_FOLLOW.reset(token)
 
 
 class ChatTokenizer(Protocol):

@@ -2,11 +2,34 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+_WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
+
+
+def weights_follow() -> bool:
+    """Whether the part that is being built gets its weights later, from files; until then they mean nothing.
+
+    A part that has files of its own gives each parameter its place in them (``deferred``). One that runs
+    itself once to check its own weights does not do so in its constructor then, but in a method ``filled()``, which is
+    called when the weights are in place.
+    """
+    return _WEIGHTS_FOLLOW.get()
+
+
+@contextmanager
+def later_weights() -> Iterator[None]:
+    """Inside this block ``weights_follow`` is true."""
+    token = _WEIGHTS_FOLLOW.set(True)
+    try:
+        yield
+    finally:
+        _WEIGHTS_FOLLOW.reset(token)
 
 
 class StoredTensor(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 from av.codec.context import ThreadType
 from numpy.typing import NDArray
 
-from ..core.errors import BadSample, InputError
+from ..core.errors import BadSample, InputError, one_line
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -152,7 +152,7 @@ class PyAV:
         except BadSample:  # it is a ValueError, too
             raise
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise BadSample("broken video", f"{self.name} cannot be decoded: {_one_line(error)}") from None
+            raise BadSample("broken video", f"{self.name} cannot be decoded: {one_line(error)}") from None
 
 
 class TorchCodec:
@@ -173,14 +173,14 @@ class TorchCodec:
         try:
             self.decoder = VideoDecoder(data if isinstance(data, bytes) else str(data), num_ffmpeg_threads=1)
         except (RuntimeError, ValueError) as error:
-            raise BadSample("broken video", f"{name} cannot be decoded: {_one_line(error)}") from None
+            raise BadSample("broken video", f"{name} cannot be decoded: {one_line(error)}") from None
 
     def get(self, chosen: Sequence[int]) -> list[FrameArray]:
         """As ``Clip.get``."""
         try:
             frames = self.decoder.get_frames_at(list(chosen)).data  # (F, 3, H, W) uint8
         except (RuntimeError, IndexError, ValueError) as error:
-            raise BadSample("broken video", f"{self.name} cannot be decoded: {_one_line(error)}") from None
+            raise BadSample("broken video", f"{self.name} cannot be decoded: {one_line(error)}") from None
         return [frame.permute(1, 2, 0).numpy() for frame in frames]
 
 
@@ -201,14 +201,14 @@ class Decord:
         try:
             self.video = decord.VideoReader(_source(data), num_threads=1)
         except self.failures as error:
-            raise BadSample("broken video", f"{name} cannot be decoded: {_one_line(error)}") from None
+            raise BadSample("broken video", f"{name} cannot be decoded: {one_line(error)}") from None
 
     def get(self, chosen: Sequence[int]) -> list[FrameArray]:
         """As ``Clip.get``."""
         try:
             frames = self.video.get_batch(list(chosen)).asnumpy()  # (F, H, W, 3) uint8
         except (*self.failures, IndexError) as error:
-            raise BadSample("broken video", f"{self.name} cannot be decoded: {_one_line(error)}") from None
+            raise BadSample("broken video", f"{self.name} cannot be decoded: {one_line(error)}") from None
         return list(frames)
 
 
@@ -245,7 +245,3 @@ def _upright(frame: "VideoFrame") -> FrameArray:
     """The frame turned counter-clockwise by as much as the file says."""
     quarters = {90: 1, 180: 2, 270: 3}.get(frame.rotation % 360, 0)
     return np.rot90(frame.to_ndarray(format="rgb24"), quarters)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

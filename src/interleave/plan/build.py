@@ -12,7 +12,7 @@ from ..costs.memory import WeightPlacement
 from ..costs.rehearsal import Precision
 from ..data.budget import Budget
 from ..data.build import build_source
-from ..interfaces.model_parts import later_weights
+from ..interfaces.stored_weights import later_weights
 from ..model.assembly import Assembly, assemble
 from ..training.build import build_module
 from ..training.lightning_module import LitInterleaved

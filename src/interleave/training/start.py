@@ -8,9 +8,8 @@ import torch
 from ..checkpoints import find_places, open_checkpoint, read_parts, tie_as_configured, unfilled
 from ..core.options import Config
 from ..inference.lm import override
-from ..interfaces.model_parts import later_weights
 from ..interfaces.registry import load_plugins
-from ..interfaces.stored_weights import StoredTensor, deferred_places, empty_parameters
+from ..interfaces.stored_weights import StoredTensor, deferred_places, empty_parameters, later_weights
 from ..model.assembly import Assembly, assemble
 from ..model.interleaved_model import InterleavedModel
 from .lightning_module import LitInterleaved

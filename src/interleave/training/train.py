@@ -31,17 +31,19 @@ from ..evaluation.evaluate import Evaluation
 from ..evaluation.runner import Settings
 from ..inference.lm import load
 from ..interfaces.task import Task
+from ..model.assembly import Assembly
 from ..reports.page import write_report
 from ..reports.read_runs import read_runs
 from .build import build_module, build_stage, build_trainer, choose_loss_head
 from .checkpoint_files import META
+from .dpo import DPO
 from .evaluation_callback import Period, PeriodicEvaluation
 from .lightning_module import LitInterleaved
 from .lora import ADAPTER_MARK
 from .optimizer import parts
 from .references import references_of, set_references
 from .run_folder import begin, resume_from
-from .start import initial_model
+from .start import Start, initial_model
 from .weight_export import ExportOptions, export_weights
 
 for name in ("lightning.pytorch", "lightning.fabric"):  # they set their own level when they are imported
@@ -99,11 +101,10 @@ def learn(config: Config) -> Learned:
     assembly, config, start = initial_model(config, reads=stage.dpo is not None or quantizes or not resume)
     tasks = build_tasks(config)
     data = build_data(config, assembly)
-    config = {**config, "single_picture": config["single_picture"] or data.train.source.single_picture() or None}
-    config = {**config, "export": {"dtype": str(dtype).removeprefix("torch.")}}
+    single = config["single_picture"] or data.train.source.single_picture() or None
+    config = {**config, "single_picture": single, "export": {"dtype": str(dtype).removeprefix("torch.")}}
     if stage.dpo:  # before adapters change the names of the weights, by which references are kept
-        references = references_of(Path(stage.dpo.cache), assembly.model, start.places, data, config)
-        start = replace(start, then=lambda module: set_references(data, references, module, assembly.vision))
+        start = _with_references(start, stage.dpo, assembly, data, config)
     if quantizes:
         start.fill(assembly.model, torch.device("cpu"))
     module = build_module(config, assembly.model, start)
@@ -111,22 +112,39 @@ def learn(config: Config) -> Learned:
     period = check_option("evaluate", config["evaluate"], Period)
     trainer = build_trainer(config, [PeriodicEvaluation(period, tasks, assembly)] if period.every else [])
     if trainer.is_global_zero:
-        begin(composed, config)
-        if resume:
-            Console().print(f"going on from {resume}", soft_wrap=True, highlight=False)
-        else:
-            data.train.ledger.rewrite()  # empties that of an earlier run in this folder
+        _open_run(composed, config, resume, data)
         Console().print(parts_table(module))
     fit(trainer, module, data, resume)
-    half, ledger = module.computes_in_bf16, data.ledger()
     for optimizer in trainer.optimizers:
         optimizer.state.clear()  # its memory is the export's now
-    export_weights(Path(config["run"]), module.model, module.stage.lora, dtype)
-    if trainer.is_global_zero:
-        write_config(Path(config["run"]), module.model, config)
+    ledger = _leave_model(module, data, config, dtype)
+    return Learned(tasks, ledger, torch.bfloat16 if module.computes_in_bf16 else None)
+
+
+def _with_references(start: Start, dpo: DPO, assembly: Assembly, data: InterleavedData, config: Config) -> Start:
+    """The same start, after which the references of all pairs are known. Raises InputError."""
+    references = references_of(Path(dpo.cache), assembly.model, start.places, data, config)
+    return replace(start, then=lambda module: set_references(data, references, module, assembly.vision))
+
+
+def _open_run(composed: Config, config: Config, resume: Path | None, data: InterleavedData) -> None:
+    """Make the run's folder ready, by rank 0. Arguments as in ``begin``; resume: what training goes on from."""
+    begin(composed, config)
+    if resume:
+        Console().print(f"going on from {resume}", soft_wrap=True, highlight=False)
+    else:
+        data.train.ledger.rewrite()  # empties that of an earlier run in this folder
+
+
+def _leave_model(module: LitInterleaved, data: InterleavedData, config: Config, dtype: torch.dtype) -> Ledger:
+    """Write what was learned, and the ledger of all ranks, into the run's folder. A collective. Returns the ledger."""
+    run, ledger = Path(config["run"]), data.ledger()
+    export_weights(run, module.model, module.stage.lora, dtype)
+    if global_rank() == 0:
+        write_config(run, module.model, config)
         ledger.rewrite()
     barrier()  # the folder is complete
-    return Learned(tasks, ledger, torch.bfloat16 if half else None)
+    return ledger
 
 
 def fit(trainer: Trainer, module: LitInterleaved, data: InterleavedData, resume: Path | None) -> None:
