@@ -6,24 +6,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from interleave import BadSample, Dataset, InputError, Sample, datasets, one_line
+from interleave import (
+    BadSample,
+    Dataset,
+    InputError,
+    Sample,
+    counting_order,
+    datasets,
+    is_picture,
+    is_video,
+    one_line,
+)
 
 from .base.object_stores import Store, failures
 from .base.table_rows import to_sample
 
-IMAGES = frozenset({"jpg", "jpeg", "png", "webp"})
-VIDEOS = frozenset({"mp4", "webm", "mkv", "avi", "mov"})
-
 
 class Member(NamedTuple):
-    """A file in an archive. Members sort by extension, then by place, which is the order of a sample's pictures.
+    """A file in an archive.
 
-    extension: what follows the first dot of its name.
+    name: with its suffix and without its folder.
     start: its first byte in the archive.
     length: in bytes.
     """
 
-    extension: str
+    name: str
     start: int
     length: int
 
@@ -39,7 +46,7 @@ class ArchivedSample(NamedTuple):
 @datasets.register("webdataset")
 class WebDataset(Dataset):
     """Members that share a name up to its first dot are a sample: ``.json`` (a LLaVA record) or ``.txt`` (a caption),
-    pictures in the order of their names, videos.
+    pictures, videos. Where the record names the sample's files they come in its order, else in that of their names.
 
     path: a pattern of archives, local or in a store, such as shards/*.tar or s3://bucket/*.tar, or a folder of them.
         Each archive is read through once at the start, to learn where its members lie.
@@ -76,22 +83,26 @@ class WebDataset(Dataset):
 
     def __getitem__(self, index: int) -> Sample:
         archive, key, members = self.samples[index]
-        members = sorted(members)  # so that pictures stand in the order of their names
+        members = sorted(members, key=lambda member: counting_order(member.name))
         spans = [(member.start, member.start + member.length) for member in members]
         row: dict[str, object] = {"id": key}
-        images: list[bytes] = []
-        videos: list[bytes] = []
+        images: dict[str, bytes] = {}  # by name, as the videos
+        videos: dict[str, bytes] = {}
         for member, data in zip(members, self.store.ranges(self.archives[archive], spans), strict=True):
-            suffix = member.extension.rsplit(".", 1)[-1].lower()  # "left.png" is a png
-            if suffix == "json":
+            path = PurePosixPath(member.name)
+            if path.suffix == ".json":
                 row |= _read_record(data, key)
-            elif suffix == "txt":
+            elif path.suffix == ".txt":
                 row["caption"] = data.decode(errors="replace").strip()
-            elif suffix in IMAGES:
-                images.append(data)
-            elif suffix in VIDEOS:
-                videos.append(data)
-        return to_sample({**row, "image": images, "video": videos}, ".", self.modalities)
+            elif is_picture(path):
+                images[member.name] = data
+            elif is_video(path):
+                videos[member.name] = data
+        shown = {
+            "image": _as_the_record_names(images, row.get("image") or row.get("images")),
+            "video": _as_the_record_names(videos, row.get("video") or row.get("videos")),
+        }
+        return to_sample({**row, **shown}, ".", self.modalities)
 
     def id(self, index: int) -> str:
         return self.samples[index].key
@@ -107,14 +118,26 @@ class WebDataset(Dataset):
             with self.store.files.open(archive) as file, tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     path = PurePosixPath(member.name)
-                    name, _, extension = path.name.partition(".")  # "a/1.left.png" -> "1", "left.png"
-                    if member.isfile():
-                        key = str(path.with_name(name))
-                        found.setdefault(key, []).append(Member(extension, member.offset_data, member.size))
+                    if member.isfile() and not path.name.startswith("._"):  # which macOS puts beside each file
+                        key = str(path.with_name(path.name.partition(".")[0]))  # "a/1.left.png" -> "a/1"
+                        found.setdefault(key, []).append(Member(path.name, member.offset_data, member.size))
         except failures(tarfile.TarError) as error:
             reason = one_line(error)
             raise InputError(f"{archive} is no tar archive that can be read, compressed or cut: {reason}") from None
         return found
+
+
+def _as_the_record_names(files: Mapping[str, bytes], names: object) -> list[bytes]:
+    """A sample's files of one kind in the order of the record, where its names are theirs, else as they are.
+
+    A record may name a file by its path of before it was packed, or by what stands behind the key in the archive.
+    """
+    listed = names if isinstance(names, list) else [names]
+    by_name = {name.partition(".")[2]: name for name in files} | {name: name for name in files}
+    found = [by_name.get(PurePosixPath(name).name) if isinstance(name, str) else None for name in listed]
+    if len(set(found)) != len(files) or None in found:
+        return list(files.values())
+    return [files[name] for name in found if name is not None]
 
 
 def _read_record(data: bytes, key: str) -> Mapping[str, object]:

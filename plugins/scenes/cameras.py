@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from interleave import BadSample, load_image
+from interleave import BadSample
 
 from .view import Camera, Matrix
 
@@ -107,19 +106,3 @@ def pinhole(focal_x: float, focal_y: float, centre_x: float, centre_y: float) ->
 def focal_length(angle: float, side: float) -> float:
     """The focal length in pixels at which ``side`` pixels span ``angle`` radians; 0 where no lens has that angle."""
     return side / 2 / math.tan(angle / 2) if 0 < angle < math.pi else 0.0  # tan(angle / 2) = (side / 2) / focal
-
-
-def picture_size(picture: object) -> tuple[int, int]:
-    """Width and height of a picture in pixels; a file is not decoded for it. Raises BadSample.
-
-    picture: anything that ``interleave.load_image`` reads.
-    """
-    if not isinstance(picture, (str, Path)):
-        return load_image(picture).size
-    try:
-        with Image.open(picture) as image:
-            return image.size
-    except FileNotFoundError:
-        raise BadSample("missing file", f"{picture} does not exist") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BadSample("not an image", f"{picture} is not an image that Pillow can read: {error}") from None

@@ -42,7 +42,8 @@ if TYPE_CHECKING:  # the same names as in _NAMES_IN, for type checkers and edito
         weights_follow,
     )
     from .interfaces.task import Scored, Task
-    from .media.images import list_frames, load_image, uniform
+    from .media.file_kinds import VIDEO_SUFFIXES, counting_order, is_picture, is_video
+    from .media.images import image_size, list_frames, load_image, uniform
     from .media.pixels import Picture, Resize
     from .media.videos import load_frames, read_frames
     from .media.views import picture_size, resized
@@ -86,7 +87,8 @@ _NAMES_IN = {
         "weights_follow",
     ],
     "interfaces.task": ["Scored", "Task"],
-    "media.images": ["list_frames", "load_image", "uniform"],
+    "media.file_kinds": ["VIDEO_SUFFIXES", "counting_order", "is_picture", "is_video"],
+    "media.images": ["image_size", "list_frames", "load_image", "uniform"],
     "media.pixels": ["Picture", "Resize"],
     "media.videos": ["load_frames", "read_frames"],
     "media.views": ["picture_size", "resized"],
@@ -103,6 +105,7 @@ __all__ = [
     "LM",
     "NEWLINE",
     "TASK_OF",
+    "VIDEO_SUFFIXES",
     "BadSample",
     "Batch",
     "ChatTokenizer",
@@ -131,10 +134,14 @@ __all__ = [
     "VisionEncoder",
     "VisionSpec",
     "Visual",
+    "counting_order",
     "datasets",
     "deferred",
     "empty_parameters",
     "hint",
+    "image_size",
+    "is_picture",
+    "is_video",
     "judges",
     "list_frames",
     "llms",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from interleave import BadSample
+from interleave import BadSample, image_size
 
-from ..cameras import as_matrix, focal_length, make_camera, picture_size, pinhole
+from ..cameras import as_matrix, focal_length, make_camera, pinhole
 from ..scene_paths import JsonObject, inside, read_object
 from ..view import Camera, Matrix, View
 
@@ -58,7 +58,7 @@ def _camera(frame: JsonObject, pose: Matrix, picture: Path, name: str) -> Camera
     model = str(frame.get("camera_model", "OPENCV"))
     if model not in FLAT_MODELS or frame.get("is_fisheye"):
         raise BadSample("camera model", f"{name} has a {model} camera; undistort its pictures to a pinhole first")
-    width, height = picture_size(picture)
+    width, height = image_size(picture)
     if "w" in frame and "h" in frame:
         width, height = int(_number(frame, "w", name)), int(_number(frame, "h", name))
     focal_x, focal_y = _focal_lengths(frame, (width, height), name)

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow.compute as pc
 from scipy.spatial.transform import Rotation
 
-from interleave import BadSample, Records
+from interleave import BadSample, Records, image_size
 
-from ..cameras import as_matrix, make_camera, picture_size
+from ..cameras import as_matrix, make_camera
 from ..scene_paths import JsonObject, inside
 from ..view import Matrix, View
 
@@ -55,7 +55,7 @@ def _view(folder: Path, name: str, camera: JsonObject) -> View:
         raise BadSample("broken record", f"{name} lacks {error} of a nuScenes camera") from None
     if car is not None:
         pose = _rigid_transform(car, f"{name}'s ego_pose") @ pose  # camera to car to world
-    lens, size = as_matrix(intrinsics, 3, 3, f"camera_intrinsic of {name}"), picture_size(picture)
+    lens, size = as_matrix(intrinsics, 3, 3, f"camera_intrinsic of {name}"), image_size(picture)
     if "width" in camera and "height" in camera:
         width, height = as_matrix([[camera["width"], camera["height"]]], 1, 2, f"the size of {name}")[0]
         size = int(width), int(height)

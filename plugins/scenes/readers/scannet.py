@@ -3,14 +3,14 @@
 ScanNet has OpenCV's camera axes, camera-to-world poses in metres, and pixels measured from the centre of the first one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from interleave import BadSample, list_frames
+from interleave import BadSample, image_size, list_frames
 
-from ..cameras import make_camera, picture_size, read_matrix, shift_origin
+from ..cameras import make_camera, read_matrix, shift_origin
 from ..view import Matrix, View
 
 INTRINSICS = ("intrinsic/intrinsic_{}.txt", "intrinsics_{}.txt")
@@ -27,7 +27,7 @@ def read_scannet(folder: Path) -> list[View]:
 
     Frames whose pose is not finite are left out: ScanNet writes -inf where tracking was lost.
     """
-    pictures = sorted(list_frames(folder / "color"), key=_frame_number)
+    pictures = list_frames(folder / "color")
     depths = _files_by_stem(folder / "depth")
     _check_files(folder, pictures, _files_by_stem(folder / "pose"), "pose")
     if (folder / "depth").is_dir():
@@ -36,7 +36,7 @@ def read_scannet(folder: Path) -> list[View]:
     if intrinsics is None:
         names = [name.format("color") for name in INTRINSICS]
         raise BadSample("missing intrinsics", f"{folder} has neither {' nor '.join(names)}")
-    size = picture_size(pictures[0])
+    size = image_size(pictures[0])
     depth_intrinsics = _read_intrinsics(folder, "depth")
     if depth_intrinsics is not None:
         depth_intrinsics = shift_origin(depth_intrinsics, 0.5)
@@ -68,14 +68,9 @@ def _files_by_stem(folder: Path) -> Mapping[str, Path]:
     return {path.stem: path for path in folder.iterdir()} if folder.is_dir() else {}
 
 
-def _check_files(folder: Path, pictures: list[Path], files: Mapping[str, Path], what: str) -> None:
+def _check_files(folder: Path, pictures: Sequence[Path], files: Mapping[str, Path], what: str) -> None:
     """Raises BadSample where a picture lacks its file; files without a picture are frames that were not exported."""
     lacking = [picture.stem for picture in pictures if picture.stem not in files]
     if lacking:
         counts = f"color holds {len(pictures)} pictures and {what} {len(files)} files"
         raise BadSample(f"missing {what}", f"{folder}: {counts}; {len(lacking)} lack theirs, first {lacking[0]!r}")
-
-
-def _frame_number(path: Path) -> tuple[int, str]:
-    """What frames are ordered by: their number, or their name where it is no number."""
-    return (int(path.stem) if path.stem.isdigit() else -1, path.stem)

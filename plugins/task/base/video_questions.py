@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from interleave import BadSample, Media
+from interleave import VIDEO_SUFFIXES, BadSample, Media, is_picture
 
 from .question_tables import Record
 from .questions import Questions, path_below, text
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
+SUFFIXES = (*sorted(VIDEO_SUFFIXES), ".gif")
+"""Of the files that a video is looked for under; some benchmarks have animated pictures."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -37,7 +37,7 @@ class VideoQuestions(Questions):
         """A video file or a folder of frames: at the path ``name`` with any suffix, else by its last part anywhere
         below the media folder. Raises BadSample.
         """
-        suffixes = ("", *VIDEO_SUFFIXES, *map(str.upper, VIDEO_SUFFIXES))
+        suffixes = ("", *SUFFIXES, *map(str.upper, SUFFIXES))
         for prefix in self.name_prefixes:
             for suffix in suffixes:
                 path = path_below(self.media, f"{prefix}{name}{suffix}")
@@ -45,14 +45,14 @@ class VideoQuestions(Questions):
                     return path
         # Not there by its path: anywhere below the folder, by its last part without suffix.
         stem = name.rpartition("/")[2]
-        if stem.lower().endswith(VIDEO_SUFFIXES):
+        if stem.lower().endswith(SUFFIXES):
             stem = stem.rpartition(".")[0]
         for prefix in self.name_prefixes:
             if prefix + stem in self.videos_by_name:
                 return self.videos_by_name[prefix + stem]
         raise BadSample(
             "missing file",
-            f"no video {name} in {self.media}, neither a file ({', '.join(VIDEO_SUFFIXES)}) nor a folder",
+            f"no video {name} in {self.media}, neither a file ({', '.join(SUFFIXES)}) nor a folder",
         )
 
     @cached_property
@@ -61,10 +61,10 @@ class VideoQuestions(Questions):
         found: dict[str, Path] = {}
         for folder, inside, files in os.walk(self.media, followlinks=True):
             inside.sort()  # in place: os.walk goes on in this order
-            if any(file.lower().endswith(PICTURE_SUFFIXES) for file in files):
+            if any(is_picture(Path(file)) for file in files if not file.lower().endswith(".gif")):
                 inside.clear()  # nothing is looked for within a folder of frames
                 found.setdefault(Path(folder).name, Path(folder))
             for file in sorted(files):
-                if file.lower().endswith(VIDEO_SUFFIXES):
+                if file.lower().endswith(SUFFIXES):
                     found.setdefault(Path(file).stem, Path(folder, file))
         return found

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..core.errors import BadSample, InputError
 from ..core.sample import Media, Message, Preference, Sample
 from ..interfaces.dataset import Dataset
-from ..media.images import IMAGE_SUFFIXES
+from ..media.file_kinds import is_picture
+from ..media.images import pictures_in
 
 SCENES = frozenset({".json", ".ply", ".glb", ".obj"})
 """Files that name others, or that are known by their suffix: bytes alone do not tell what they are."""
@@ -128,9 +129,8 @@ def _files(data: object) -> Iterator[Path]:
             raise BadSample("not packed", f"{data} is a scene, which is read from its file and those beside it")
         yield Path(data)
     elif Path(data).is_dir():
-        pictures = sorted(path for path in Path(data).iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not pictures:
+        if not any(map(is_picture, Path(data).iterdir())):
             raise BadSample("not packed", f"{data} holds no pictures; scenes with cameras are read from their folders")
-        yield from pictures
+        yield from pictures_in(Path(data))
     else:
         raise BadSample("missing file", f"{data} does not exist")

@@ -1,54 +1,102 @@
 """Files to pictures: the only place where images are opened."""
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import overload
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..core.errors import BadSample
+from ..core.errors import BadSample, InputError, one_line
+from .deep_pixels import DEEP_MODES, eight_bits
+from .file_kinds import in_order, is_picture
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-"""Which files of a folder are its pictures, in lower case."""
+MAX_PIXELS = 178_956_970
+"""The most pixels of a picture: as many as Pillow opens."""
+UPRIGHT = 1
+"""The orientation of EXIF that leaves a picture as it is stored."""
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # of half as many pixels
 
 
 def load_image(data: object) -> Image.Image:
-    """A path, a file's bytes, a PIL image or an array (H, W, 3) uint8 -> an RGB picture whose pixels are decoded.
+    """A path, a file's bytes, a PIL image or an array (H, W, 3) uint8 -> an upright RGB picture, decoded.
 
-    A PIL image that is RGB already comes back itself. Raises BadSample where it is none of these, or no picture.
+    A PIL image that is so already comes back itself. Raises BadSample where it is none of these, or no picture.
     """
     if isinstance(data, Image.Image):
-        return as_rgb(data)
+        with _decoding("a PIL image"):
+            return as_rgb(data)
     if isinstance(data, np.ndarray):  # (H, W, 3)
-        return as_rgb(Image.fromarray(data))
+        with _decoding(f"an array {data.shape} of {data.dtype}"):
+            return as_rgb(Image.fromarray(data))
     with opened_image(data) as image:
         return as_rgb(image)
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """The picture decoded, in red, green and blue: itself where it is so already, else a copy."""
+    """The picture decoded, upright, on white where it is transparent, in 8 bits of red, green and blue: itself where it
+    is so already, else a copy."""
+    if orientation(image) != UPRIGHT:
+        image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:  # drawings are made for the white of a page; without it they are often all black
+        drawing = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
+    elif image.mode in DEEP_MODES:
+        image = eight_bits(image)
     if image.mode != "RGB":
         return image.convert("RGB")
     image.load()  # decodes now, so that a broken file fails here
     return image
 
 
+def orientation(image: Image.Image) -> int:
+    """How a picture is turned and mirrored in its file, 1 to 8, as EXIF numbers it; 1 where it does not say."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # noqa: BLE001 (whatever is wrong with the notes beside a picture, its pixels may be whole)
+        return UPRIGHT
+    return value if value in range(1, 9) else UPRIGHT
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether width and height of an opened picture change places when it is made upright."""
+    return orientation(image) > 4  # 5 to 8 are turned by a quarter
+
+
+def image_size(data: object) -> tuple[int, int]:
+    """Width and height of what ``load_image`` returns; a file is not decoded for it. Raises BadSample."""
+    if isinstance(data, (Image.Image, np.ndarray)):
+        return load_image(data).size
+    with opened_image(data) as image:
+        return image.size[::-1] if is_turned(image) else image.size
+
+
 @contextmanager
 def opened_image(data: object) -> Iterator[ImageFile.ImageFile]:
-    """An image file, by its path or as bytes, of which only the header is read. Whatever Pillow raises inside for its
+    """An image file, by its path or as bytes, of which only the header is read. Whatever is raised inside for its
     content becomes BadSample."""
     name = f"an image of {len(data)} bytes" if isinstance(data, bytes) else str(existing_path(data))
+    with _decoding(name), Image.open(io.BytesIO(data) if isinstance(data, bytes) else name) as image:
+        yield image
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Makes a BadSample of whatever is raised inside. Readers of Pillow raise more than they say for broken files."""
     try:
-        with Image.open(io.BytesIO(data) if isinstance(data, bytes) else name) as image:
-            yield image
+        yield
+    except InputError:
+        raise
     except UnidentifiedImageError:
         raise BadSample("not an image", f"{name} is not an image that Pillow can read") from None
-    # Pillow's readers raise SyntaxError and ValueError, too, for broken files
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadSample("broken image", f"{name} cannot be decoded: {error}") from None
+    except Image.DecompressionBombError:
+        raise BadSample("too large", f"{name} has more than {MAX_PIXELS:,} pixels, the most that are opened") from None
+    except Exception as error:  # noqa: BLE001
+        raise BadSample("broken image", f"{name} cannot be decoded: {one_line(error)}") from None
 
 
 @overload
@@ -60,12 +108,13 @@ def list_frames(data: object) -> Sequence[object]: ...
 
 
 def list_frames(data: object) -> Sequence[object]:
-    """The pictures of a folder by name, or the elements of a sequence or array; none is opened.
+    """The pictures of a folder in the order of ``counting_order``, or the elements of a sequence or array; none is
+    opened.
 
     Raises BadSample where there is none, or ``data`` is neither.
     """
     if isinstance(data, (str, Path)):
-        return _pictures_in(existing_path(data))
+        return pictures_in(existing_path(data))
     if isinstance(data, (Sequence, np.ndarray)) and not isinstance(data, bytes):
         if len(data) == 0:
             raise BadSample("no pictures", "a list of pictures is empty; it needs at least one")
@@ -73,9 +122,10 @@ def list_frames(data: object) -> Sequence[object]:
     raise BadSample("unknown media", f"a {type(data).__name__} is neither a file, a folder nor a list of pictures")
 
 
-def _pictures_in(folder: Path) -> list[Path]:
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of ``counting_order``. Raises BadSample where there is none."""
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        paths = in_order(path for path in folder.iterdir() if is_picture(path))
     except OSError as error:
         raise BadSample("unreadable file", f"{folder} cannot be listed as frames: {error.strerror}") from None
     if not paths:
@@ -97,8 +147,10 @@ def existing_path(data: object) -> Path:
         raise BadSample("unknown media", f"a {type(data).__name__} is neither a path nor a picture")
     path = Path(data)
     try:
-        if not path.exists():
-            raise BadSample("missing file", f"{path} does not exist")
-    except OSError as error:  # no permission, or a name that no disk takes
-        raise BadSample("unreadable file", f"{str(path)[:200]} cannot be looked at: {error.strerror}") from None
+        found = path.exists()
+    except (OSError, ValueError) as error:  # no permission, a name that no disk takes, or one with a NUL byte
+        reason = getattr(error, "strerror", None) or error
+        raise BadSample("unreadable file", f"{str(path)[:200]!r} cannot be looked at: {reason}") from None
+    if not found:
+        raise BadSample("missing file", f"{path} does not exist")
     return path

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from torch import Tensor
 
-from .images import as_rgb, load_image, opened_image
+from .images import UPRIGHT, as_rgb, is_turned, load_image, opened_image, orientation
 
 Picture = Image.Image | Tensor
 """A decoded RGB picture: one of Pillow, which Pillow resizes, or (3, H, W) uint8, which torch resizes."""
@@ -21,6 +21,11 @@ Resize = Literal["torch", "pillow", "scaled"]
 ``pillow``: Pillow, as the published models were trained.
 ``scaled``: as ``torch``, but a JPEG is decoded at a half, a quarter or an eighth of its size where that is enough.
 """
+TURNS: Mapping[int, tuple[bool, tuple[int, ...]]] = {
+    2: (False, (2,)), 3: (False, (1, 2)), 4: (False, (1,)), 5: (True, ()), 6: (True, (2,)), 7: (True, (1, 2)),
+    8: (True, (1,)),
+}  # fmt: skip
+"""EXIF's orientation -> whether height and width of (3, H, W) change places, then which dimensions are reversed."""
 
 
 def load_pixels(data: object, least: tuple[int, int] | None = None) -> Tensor:
@@ -37,7 +42,7 @@ def load_pixels(data: object, least: tuple[int, int] | None = None) -> Tensor:
         return _channels_first(np.asarray(load_image(data)))
     with opened_image(data) as image:
         if least:
-            image.draft("RGB", least)  # does nothing for what is no JPEG
+            image.draft("RGB", least[::-1] if is_turned(image) else least)  # does nothing for what is no JPEG
         elif image.format == "JPEG" and image.mode == "RGB":  # what both libraries decode to the same values
             return _decoded_jpeg(image)
         return _channels_first(np.asarray(as_rgb(image)))
@@ -51,10 +56,18 @@ def _decoded_jpeg(image: ImageFile.ImageFile) -> Tensor:
     image.fp.seek(0)
     content = torch.frombuffer(bytearray(image.fp.read()), dtype=torch.uint8)  # (bytes,)
     try:
-        pixels: Tensor = decode_jpeg(content, mode=ImageReadMode.RGB)
-        return pixels
+        return _turned(decode_jpeg(content, mode=ImageReadMode.RGB), orientation(image))
     except RuntimeError:  # Pillow may read it, and else says what is wrong
         return _channels_first(np.asarray(as_rgb(image)))
+
+
+def _turned(pixels: Tensor, orientation: int) -> Tensor:
+    """(3, H, W) as a file stores it -> upright, (3, H, W) or (3, W, H), in memory as ``load_pixels`` says."""
+    if orientation == UPRIGHT:
+        return pixels
+    is_transposed, mirrored = TURNS[orientation]
+    upright = (pixels.transpose(1, 2) if is_transposed else pixels).flip(mirrored)
+    return upright.permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
 
 def _channels_first(values: NDArray[np.uint8]) -> Tensor:

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..core.errors import BadSample
 from ..core.types import VisionSpec
+from .images import MAX_PIXELS
 from .pixels import Picture
 
 
@@ -46,6 +48,11 @@ def _padded_to_square(picture: Picture, vision: VisionSpec) -> Picture:
     """The picture in the middle of a square of the mean colour, as LLaVA's ``expand2square``."""
     width, height = picture_size(picture)
     side = max(width, height)
+    if side * side > MAX_PIXELS:
+        raise BadSample(
+            "too large",
+            f"a picture of {width} x {height}, filled up to a square, has more than {MAX_PIXELS:,} pixels; cut it",
+        )
     left, top = (side - width) // 2, (side - height) // 2
     red, green, blue = (int(255 * mean) for mean in vision.mean)
     if isinstance(picture, Tensor):
