@@ -209,9 +209,39 @@ def test_chat_converses(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert [turn.role for turn in held.messages] == ["user", "assistant"] * 3
     assert [type(p).__name__ for p in held.messages[2].content] == ["str", "Media", "str"]
     kinds = [part.kind for turn in held.messages for part in turn.content if isinstance(part, il.Media)]
-    assert kinds == ["multipatch"], "the only picture of the conversation"
+    assert kinds == ["multipatch", "image"], "the only picture, then one of two"
     said = capsys.readouterr().out
     assert all(str(turn.content[0]).strip() in said for turn in held.messages[1::2])
+
+
+def test_what_goes_wrong_in_a_chat_leaves_it_usable(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """A broken picture of the command line, a placeholder typed, a mistyped path, Ctrl-C at the prompt."""
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    typed: list[str | BaseException] = ["first", "what is <image>?", f"and {tmp_path / 'nowhere.png'}?"]
+    typed += [KeyboardInterrupt(), "second", "third", "/undo", "/no", "/help", "/clear", "/undo", "fourth", "/exit"]
+    typed += ["never read"]
+    lines = iter(typed)
+
+    def read(*_: object) -> str:
+        line = next(lines)
+        if isinstance(line, BaseException):
+            raise line
+        return line
+
+    monkeypatch.setattr("rich.console.Console.input", read)
+    sessions: list[Session] = []
+    session = LM.session
+    monkeypatch.setattr(LM, "session", lambda self: sessions.append(session(self)) or sessions[-1])
+    chat_command([str(run), str(tmp_path / "broken.png"), "--max-new-tokens", "1"])
+    assert [str(turn.content[0]) for turn in sessions[0].messages[::2]] == ["fourth"]
+    said = " ".join(capsys.readouterr().out.split())
+    for part in ("broken.png is not an image", "from now on", "1 <image> placeholders for 0 pieces",
+                 "nowhere.png does not exist", "Took back the last question", "there is no command /no",
+                 "A new conversation", "Nothing was asked yet"):  # fmt: skip
+        assert part in said
+    assert list(lines) == ["never read"], "/exit ended it"
 
 
 @pytest.mark.parametrize("kind", ["image", "multipatch"])
@@ -252,7 +282,7 @@ def test_published_checkpoints_say_how_they_saw_a_single_picture(tmp_path: Path)
 def test_chat_errors(run: Path) -> None:
     for arguments, message in (
         (["nowhere.png", "hi"], "nowhere.png does not exist"),
-        (["one", "two"], "'one' is neither a picture, a video nor a folder"),
+        (["one", "two"], "'one' is neither a picture nor a video"),
         (["<image> and <image>"], "2 <image> placeholders for 0 pieces of media"),
     ):
         with pytest.raises(il.InputError, match=message):

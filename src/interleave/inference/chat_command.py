@@ -1,25 +1,27 @@
 """``interleave chat``: questions about pictures, videos and folders of frames in the terminal."""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ..core.errors import BadSample, InputError
+from ..core.errors import InputError, hint
 from ..core.sample import Media, Message
-from ..media.images import IMAGE_SUFFIXES
 from ..processing.llava_records import PLACEHOLDER, fill_placeholders
+from .typed_media import PICTURE, exists, folder_hint, parse_media, split_media
 
 if TYPE_CHECKING:
     from .lm import LM
     from .session import Session
 
-PICTURE = "picture"
-"""Kind of a picture for which no modality was named: ``with_modalities`` chooses it by how many pictures there are."""
-VIDEO_SUFFIXES = frozenset({".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"})
+HELP = """\
+Ask; paths of pictures and videos may stand among the words, in quotes where they have spaces, and MODALITY:PATH names \
+what reads a path. /undo takes the last question back, /clear begins a new conversation, /help says this again. /exit \
+or an empty line ends; Ctrl-C stops a reply."""
 
 
 def chat_command(arguments: Sequence[str]) -> None:
@@ -31,16 +33,20 @@ def chat_command(arguments: Sequence[str]) -> None:
     media: list[Media] = []
     questions: list[str] = []
     for part in options.parts:
-        piece = parse_media(part, lm)
-        if piece is None:
-            questions.append(part)
-        else:
+        is_word = exists(Path(part)) or not re.search(r"\s", part)
+        piece = parse_media(part, lm.adapters) if is_word else None
+        if piece is not None:
             media.append(piece)
+        elif exists(Path(part)):
+            raise InputError(folder_hint(part))
+        else:
+            questions.append(part)
     if len(questions) > 1:
-        raise InputError(f"{questions[0]!r} is neither a picture, a video nor a folder, and the question stands last")
+        raise InputError(f"{questions[0]!r} is neither a picture nor a video, and the question stands last")
     generation = _generation(options)
     if questions:
-        print_reply(lm.session(), user_message(questions[0], with_modalities(media, lm)), generation, Console())
+        session = lm.session()
+        print_reply(session, _asked(questions[0], media, lm, session), generation, Console())
     else:
         converse(lm, media, generation)
 
@@ -93,22 +99,6 @@ def print_reply(session: "Session", turn: Message, generation: Mapping[str, obje
     console.print()
 
 
-def parse_media(part: str, lm: "LM") -> Media | None:
-    """A word of the command line as media: ``PATH`` or ``MODALITY:PATH``; None where it is neither, but text.
-
-    A picture without a modality becomes a ``PICTURE``. Raises InputError for media that do not exist.
-    """
-    kind, colon, path = part.partition(":")
-    if colon and kind in lm.adapters:  # any other colon is part of a path or of a question
-        return Media(kind, _existing(path))
-    # a folder holds the frames of a video
-    if Path(part).is_dir() or Path(part).suffix.lower() in VIDEO_SUFFIXES:
-        return Media("video", _existing(part))
-    if Path(part).suffix.lower() in IMAGE_SUFFIXES:
-        return Media(PICTURE, _existing(part))
-    return None
-
-
 def with_modalities(media: Sequence[Media], lm: "LM", num_shown: int = 0) -> list[Media]:
     """Media whose pictures have the modality in which the model was trained on them.
 
@@ -140,56 +130,71 @@ def user_message(question: str, media: Sequence[Media]) -> Message:
 def converse(lm: "LM", media: Sequence[Media], generation: Mapping[str, object]) -> None:
     """Ask what is typed, until an empty line. media: shown with the first question; paths may stand in any question.
 
-    Media that cannot be used are named, and the conversation goes on without that question.
+    What cannot be used is named, and the conversation goes on without that question. Media of the command line are
+    then given up, since they would spoil every question that follows.
     """
+    with suppress(ImportError):  # not on Windows
+        import readline  # noqa: F401 (it gives ``input`` its history and keys)
     console, session = Console(), lm.session()
-    num_shown = 0
-    console.print("Ask; paths of pictures and videos may stand among the words. An empty line ends.", style="dim")
+    console.print(HELP, style="dim", markup=False)
     while line := _read_line(console):
-        text, named = _split_media(line, lm)
-        if PLACEHOLDER in text:  # of a path or typed; media of the command line come before
-            text = PLACEHOLDER * len(media) + text
-        shown = [*media, *named]
-        try:
-            turn = user_message(text, with_modalities(shown, lm, num_shown))
-            print_reply(session, turn, generation, console)
-        except BadSample as bad:
-            console.print(str(bad), style="yellow", markup=False)
+        if line in CHAT_COMMANDS:
+            if not CHAT_COMMANDS[line](session, console):
+                return
             continue
-        # only now: a question that failed has shown nothing
-        num_shown += count_pictures(shown, lm)
+        if re.fullmatch(r"/\w+", line) and not exists(Path(line)):
+            console.print(f"there is no command {line}{hint(line, CHAT_COMMANDS)}", style="yellow", markup=False)
+            continue
+        try:
+            turn = _asked(line, media, lm, session)
+            print_reply(session, turn, generation, console)
+        except InputError as error:
+            given_up = f" (without {', '.join(str(piece.data) for piece in media)} from now on)" if media else ""
+            console.print(f"{error}{given_up}", style="yellow", markup=False)
         media = []  # they were shown
 
 
-def _split_media(line: str, lm: "LM") -> tuple[str, list[Media]]:
-    """A line with a placeholder for each path in it, and the media at these paths."""
-    words: list[str] = []
-    media: list[Media] = []
-    for word in line.split(" "):  # not split(): several spaces stay as they are typed
-        piece = _media_or_none(word, lm)
-        words.append(word if piece is None else PLACEHOLDER)
-        if piece is not None:
-            media.append(piece)
-    return " ".join(words), media
+def _asked(line: str, media: Sequence[Media], lm: "LM", session: "Session") -> Message:
+    """The user's turn of a line. media: of the command line. Raises InputError."""
+    text, shown = split_media(line, lm.adapters, media)
+    parts = [part for message in session.messages for part in message.content]
+    num_shown = count_pictures([part for part in parts if isinstance(part, Media)], lm)
+    return user_message(text, with_modalities(shown, lm, num_shown))
+
+
+def _help(session: "Session", console: Console) -> bool:
+    console.print(HELP, style="dim", markup=False)
+    return True
+
+
+def _clear(session: "Session", console: Console) -> bool:
+    session.messages.clear()
+    console.print("A new conversation.", style="dim")
+    return True
+
+
+def _undo(session: "Session", console: Console) -> bool:
+    """Take back the last question and its reply."""
+    console.print("Took back the last question." if session.messages else "Nothing was asked yet.", style="dim")
+    del session.messages[-2:]
+    return True
+
+
+CHAT_COMMANDS: Mapping[str, Callable[["Session", Console], bool]] = {
+    "/help": _help,
+    "/clear": _clear,
+    "/undo": _undo,
+    "/exit": lambda session, console: False,
+}
+"""What may be typed in place of a question -> what is done, and whether the conversation goes on."""
 
 
 def _read_line(console: Console) -> str:
-    """What is typed, without spaces around it; empty at the end of the input."""
-    try:
-        return console.input("> ").strip()
-    except EOFError:
-        return ""
-
-
-def _media_or_none(word: str, lm: "LM") -> Media | None:
-    """As ``parse_media``; a word that looks like a path of which nothing exists is text."""
-    try:
-        return parse_media(word, lm)
-    except InputError:
-        return None
-
-
-def _existing(path: str) -> Path:
-    if not Path(path).exists():
-        raise InputError(f"{path} does not exist")
-    return Path(path)
+    """What is typed, without spaces around it; empty at the end of the input. Ctrl-C begins the line anew."""
+    while True:
+        try:
+            return console.input("> ").strip()
+        except EOFError:
+            return ""
+        except KeyboardInterrupt:
+            console.print()

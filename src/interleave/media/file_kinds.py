@@ -45,6 +45,6 @@ def is_video(path: PurePath) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith("._")
 
 
-def in_order(paths: Iterable[Path]) -> list[Path]:
+def as_counted(paths: Iterable[Path]) -> list[Path]:
     """Files of one folder as people count them."""
     return sorted(paths, key=lambda path: counting_order(path.name))

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..core.errors import BadSample, InputError, one_line
 from .deep_pixels import DEEP_MODES, eight_bits
-from .file_kinds import in_order, is_picture
+from .file_kinds import as_counted, is_picture
 
 MAX_PIXELS = 178_956_970
 """The most pixels of a picture: as many as Pillow opens."""
@@ -64,7 +64,8 @@ def orientation(image: Image.Image) -> int:
 
 def is_turned(image: Image.Image) -> bool:
     """Whether width and height of an opened picture change places when it is made upright."""
-    return orientation(image) > 4  # 5 to 8 are turned by a quarter
+    # 5 to 8 are turned by a quarter; of a TIFF, Pillow gives the size that it will have
+    return orientation(image) > 4 and image.format != "TIFF"
 
 
 def image_size(data: object) -> tuple[int, int]:
@@ -125,7 +126,7 @@ def list_frames(data: object) -> Sequence[object]:
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures of a folder in the order of ``counting_order``. Raises BadSample where there is none."""
     try:
-        paths = in_order(path for path in folder.iterdir() if is_picture(path))
+        paths = as_counted(path for path in folder.iterdir() if is_picture(path))
     except OSError as error:
         raise BadSample("unreadable file", f"{folder} cannot be listed as frames: {error.strerror}") from None
     if not paths:
