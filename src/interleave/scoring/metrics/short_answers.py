@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from string import ascii_uppercase, punctuation
+from string import punctuation
 
 from rapidfuzz.distance import Levenshtein
 
+from .chosen_letters import chosen_letter
 from .published import without_marks
 
 NUMBER_WORDS: Mapping[str, str] = {
@@ -60,25 +61,6 @@ def _squad_words(text: str) -> list[str]:
     """Lower-case words without punctuation and articles."""
     plain = "".join(character for character in text.lower() if character not in punctuation)
     return re.sub(r"\b(a|an|the)\b", " ", plain).split()
-
-
-def chosen_letter(reply: str, count: int = 26) -> str:
-    """The option that a reply chose, as a capital letter; empty where it names none of the first ``count`` letters.
-
-    ``B``, ``(b)``, ``B. a dog`` and ``The answer is B.`` all chose B.
-    """
-    text, letters = reply.strip(), ascii_uppercase[:count]
-    # at the beginning, in either case; before a space only in short replies, for "A dog" chose nothing
-    first = re.match(r"\(?([A-Za-z])(?:[).:,\s]|$)", text)
-    if (
-        first
-        and first[1].upper() in letters
-        and (len(text) < 3 or text[0] == "(" or not text[first.end() - 1].isspace())
-    ):
-        return first[1].upper()
-    # else the last capital that stands alone before a mark or the end
-    named = [str(letter) for letter in re.findall(r"\b([A-Z])\b(?=[).:,]|\s*$)", text) if letter in letters]
-    return named[-1] if named else ""
 
 
 def clean_choice(reply: str, answer: str) -> float:
