@@ -150,7 +150,7 @@ def converse(lm: "LM", media: Sequence[Media], generation: Mapping[str, object])
             print_reply(session, turn, generation, console)
         except InputError as error:
             given_up = f" (without {', '.join(str(piece.data) for piece in media)} from now on)" if media else ""
-            console.print(f"{error}{given_up}", style="yellow", markup=False)
+            console.print(f"{error}{given_up}", style="yellow", markup=False, soft_wrap=True)
         media = []  # they were shown
 
 

@@ -6,10 +6,10 @@ from string import ascii_uppercase
 
 CLOSED = r"(?![\w'’])"
 """Behind a letter that stands alone: no word goes on."""
-LISTED = r"(?!(?:,|\s+and|\s+or|\s+nor)\s+[A-Z]\b)"
+OF_SEVERAL = r"(?!(?:,|\s+and|\s+or|\s+nor)\s+[A-Z]\b)"
 """Behind a letter that is not the first of several."""
 BLAMED = r"(?:is|are|was|looks?|seems?)\s+(?:not|wrong|incorrect|false|less)\b|isn['’]t\b"
-NOT_WRONG = rf"{LISTED}(?!\s*(?:{BLAMED}))"
+NOT_WRONG = rf"{OF_SEVERAL}(?!\s*(?:{BLAMED}))"
 """Behind a letter of which nothing bad is said."""
 REASON = r"(?:because|since|as|for|due|based|given|which|so|is|was|matches|fits|shows|and|in|with|but)\b"
 """Words that follow a letter and no article: "A because" chose A, and "A dog" nothing."""
@@ -40,7 +40,7 @@ FIRST = re.compile(
 FIRST_SMALL = re.compile(r"(?:\((?P<inner>[a-z])\)|(?P<marked>[a-z])(?:[).:]|$))")
 """A small letter at the beginning, which is one only in brackets, before a mark or alone."""
 SMALL_SAID = re.compile(rf"(?i:\banswer\b{FILLING})\((?P<letter>[a-z])\)")
-ALONE = re.compile(r"\b(?P<letter>[A-Z])\b(?=[).:,;!?。，！\]\"'”]|\s*$)")
+STANDS_ALONE = re.compile(r"\b(?P<letter>[A-Z])\b(?=[).:,;!?。，！\]\"'”]|\s*$)")
 """A capital that stands alone before a mark or the end."""
 
 
@@ -64,7 +64,7 @@ def chosen_letter(reply: str, count: int = 26) -> str:
         letter = (small["inner"] or small["marked"]).upper()
         if letter in letters:
             return letter
-    for way in (SAID, SMALL_SAID, CORRECT, CONCLUDED, ALONE):
+    for way in (SAID, SMALL_SAID, CORRECT, CONCLUDED, STANDS_ALONE):
         named = [found["letter"].upper() for found in way.finditer(text)]
         named = [letter for letter in named if letter in letters]
         if named:
