@@ -2,13 +2,18 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+import forked_training
 import pytest
 import torch
 from command_line import TINY, mini
+from forked_ranks import FORKED
 from safetensors.torch import load_file
 from small_models import ROOT
 
@@ -147,3 +152,48 @@ def test_a_launcher_of_hydra_runs_jobs_in_processes_of_their_own(tmp_path: Path)
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     assert all(Path("sweep", job, "model.safetensors").is_file() for job in "01")
+
+
+def task(rank: int, variables: dict[str, str], arguments: list[str]) -> None:
+    """Be one of the two processes of a job of SLURM."""
+    os.environ |= JOB | variables | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0"}
+    forked_training.train(arguments)
+
+
+def test_a_job_at_its_time_limit_is_queued_again_and_goes_on(tmp_path: Path) -> None:
+    """SIGUSR1 comes to its processes, and a stand-in for scontrol ends them by SIGTERM, as SLURM does."""
+    chosen = [*TINY, *mini(tmp_path / "mini"), "dataset=[mini]", "trainer=fsdp", "trainer.precision=32-true"]
+    chosen += ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=20", "evaluate.tasks=[]"]
+    chosen += ["callbacks.checkpoint.every_n_steps=3", "callbacks.checkpoint.keep=9"]
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/bash\ncd {tmp_path}\necho "$@" >> told\nkill -TERM $(cat pids)\n')
+    scontrol.chmod(0o755)
+    variables = {"SLURM_NNODES": "1", "SLURM_NTASKS_PER_NODE": "2", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+
+    def job(name: str) -> list[ForkServerProcess]:
+        arguments = [*chosen, f"run={tmp_path / name}"]
+        tasks = [FORKED.Process(target=task, args=(rank, variables, arguments)) for rank in (0, 1)]
+        for process in tasks:
+            process.start()
+        return tasks
+
+    def codes(tasks: list[ForkServerProcess]) -> list[int | None]:
+        for process in tasks:
+            process.join(120)
+        return [process.exitcode for process in tasks]
+
+    assert codes(job("whole")) == [0, 0]
+    cut = job("cut")
+    (tmp_path / "pids").write_text(" ".join(str(process.pid) for process in cut))
+    while not (tmp_path / "cut/checkpoints/step-3").exists():
+        assert cut[0].is_alive()
+        time.sleep(0.01)
+    for process in cut:
+        os.kill(process.pid or 0, signal.SIGUSR1)
+    assert codes(cut) == [-signal.SIGTERM] * 2
+    assert (tmp_path / "told").read_text() == "requeue 4242\n", "once, by one of the two"
+    assert not (tmp_path / "cut/model.safetensors").exists()
+    assert codes(job("cut")) == [0, 0]
+    found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("cut", "whole"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -26,6 +26,8 @@ class Preemption:
 
     def _note(self, number: int, frame: object) -> None:
         self.is_told = True
+        # it comes next: Lightning's handler would broadcast it in the middle of another collective
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def requeue(self, is_global_zero: bool) -> None:
         """Queue the job again, by rank 0; it goes on from its checkpoint. The training goes on until it is ended."""
