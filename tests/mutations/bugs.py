@@ -24,6 +24,20 @@ class Bug(NamedTuple):
 
 BUGS = [
     Bug(
+        "moments of 8 bits change in a step that is dropped",
+        "interleave/training/small_states.py",
+        "drop = found_inf.to(codes.device).bool()",
+        "drop = found_inf.to(codes.device).bool() & False",
+        "training/test_not_finite.py",
+    ),
+    Bug(
+        "moments in bfloat16 are cut off",
+        "interleave/training/small_states.py",
+        "torch.randint(1 << 16,",
+        "torch.randint(1,",
+        "training/test_small_states.py",
+    ),
+    Bug(
         "a worker sends all memory around a slice",
         "interleave/data/example_buffer.py",
         "if value.layout != torch.strided or",

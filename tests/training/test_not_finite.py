@@ -1,6 +1,7 @@
 """A step that is not finite changes nothing, ten in a row end the run; weights that are not finite are not written."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from interleave.core.errors import InputError
 from interleave.model.assembly import Assembly
 from interleave.processing.collate import collate
 from interleave.training.lightning_module import LitInterleaved
+from interleave.training.small_states import SmallStates
 from interleave.training.step_guard import MAX_SKIPPED_IN_A_ROW, StepGuard
 
 
@@ -38,15 +40,16 @@ class Overflow(Callback):
         self.states[trainer.global_step] = state | {f"{n} {k}": v.clone() for n, s in known for k, v in s.items()}
 
 
-@pytest.mark.parametrize("clip", [None, 0.5])
+@pytest.mark.parametrize(("clip", "states"), [(None, None), (0.5, None), (0.5, "bfloat16"), (0.5, "8bit")])
 def test_a_step_that_overflows_changes_nothing_and_the_next_one_learns(
-    clip: float | None, assembly: Assembly, caplog: pytest.LogCaptureFixture
+    clip: float | None, states: SmallStates | None, assembly: Assembly, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = collate([rendered(assembly, some_samples(assembly))], 900, assembly.vision)
     seen = Overflow(3)
     run = trainer(4, callbacks=[seen], gradient_clip_val=clip)
     with caplog.at_level(logging.WARNING, logger="interleave"):
-        run.fit(LitInterleaved(assembly.model, STAGE), loader(*[batch] * 4))
+        stage = replace(STAGE, optimizer_states=states)
+        run.fit(LitInterleaved(assembly.model, stage), loader(*[batch] * 4))
     before, skipped, after = (seen.states[step] for step in (2, 3, 4))
     assert all(torch.equal(before[name], skipped[name]) for name in before)
     assert all(tensor.isfinite().all() for tensor in after.values())

@@ -100,8 +100,8 @@ def test_tensors_come_back_into_model_and_optimiser(tmp_path: Path) -> None:
 def test_a_model_that_does_not_fit_is_named(tmp_path: Path) -> None:
     folder = write(tmp_path / "step-1", 1.0)
     for model, message in (
-        (nn.Linear(3, 4), r"holds model.weight of shape \(2, 3\), the model's is \(4, 3\)"),
-        (nn.Sequential(nn.Linear(3, 2)), r"holds no model\.0\.weight, which the model has"),
+        (nn.Linear(3, 4), r"holds model.weight of shape \(2, 3\), this run's is \(4, 3\)"),
+        (nn.Sequential(nn.Linear(3, 2)), r"holds no model\.0\.weight, which this run has"),
     ):
         with pytest.raises(il.InputError, match=message):
             checkpoint_files.read_tensors(folder, model, torch.optim.AdamW(model.parameters()))

@@ -14,8 +14,9 @@ from ..data.budget import Budget
 from ..data.build import build_source
 from ..interfaces.stored_weights import later_weights
 from ..model.assembly import Assembly, assemble
-from ..training.build import build_module
+from ..training.build import build_module, build_stage
 from ..training.lightning_module import LitInterleaved
+from ..training.small_states import STATE_BYTES
 from .device import Device
 from .lengths import Survey, assumed, look
 
@@ -99,7 +100,9 @@ def build_state(config: Config, job: Job) -> tuple[WeightPlacement, Precision]:
     half = precision.startswith(("bf16", "16"))
     computed = torch.bfloat16 if half else torch.float32
     kept = 2.0 if precision.endswith("true") and half else 4.0
-    placement = WeightPlacement(weight_bytes=kept, frozen_bytes=kept, state_bytes=2 * kept)
+    states = build_stage(config).optimizer_states
+    moments = STATE_BYTES[states] if states else 2 * kept
+    placement = WeightPlacement(weight_bytes=kept, frozen_bytes=kept, state_bytes=moments)
     if isinstance(strategy, Mapping):  # FSDP2: layers meet gathered weights, in the type of the computation
         return _sharded(placement, strategy, job, float(computed.itemsize)), Precision(
             computed, computed if half else None

@@ -136,25 +136,29 @@ def read_tensors(folder: Path, model: nn.Module, optimizer: torch.optim.Optimize
     reader = _SafeReader(folder)
     stored = reader.read_metadata().state_dict_metadata
     tensors = model_tensors(model)
-    _check(folder, tensors, stored)
+    _check(folder, tensors, stored, "model")
     _begin_optimizer(optimizer)
     for name, parameter in model.named_parameters():
         if not any(f"optimizer.{unwrapped(name)}.{key}" in stored for key in optimizer.state.get(parameter, ())):
             optimizer.state.pop(parameter, None)  # it had not taken a step
-    tensors |= optimizer_tensors(model, optimizer)
-    load_distributed(dict(tensors), storage_reader=reader, no_dist=not dist.is_initialized())
+    states = optimizer_tensors(model, optimizer)
+    _check(folder, states, stored, "stage.optimizer_states")
+    load_distributed({**tensors, **states}, storage_reader=reader, no_dist=not dist.is_initialized())
 
 
-def _check(folder: Path, tensors: Mapping[str, Tensor], stored: Mapping[str, object]) -> None:
-    """Raises InputError for the first weight that the checkpoint does not have as the model has it."""
+def _check(folder: Path, tensors: Mapping[str, Tensor], stored: Mapping[str, object], origin: str) -> None:
+    """Raises InputError for the first tensor that the checkpoint does not have as this run has it.
+
+    origin: what decides which tensors there are.
+    """
     for name, tensor in tensors.items():
         found = stored.get(name)
         if not isinstance(found, TensorStorageMetadata):
-            raise InputError(f"{folder} holds no {name}, which the model has; resume with the model that was trained")
-        if found.size != tensor.shape:
             raise InputError(
-                f"{folder} holds {name} of shape {tuple(found.size)}, the model's is {tuple(tensor.shape)}"
+                f"{folder} holds no {name}, which this run has; resume with the {origin} that it was trained with"
             )
+        if found.size != tensor.shape:
+            raise InputError(f"{folder} holds {name} of shape {tuple(found.size)}, this run's is {tuple(tensor.shape)}")
 
 
 def _begin_optimizer(optimizer: torch.optim.Optimizer) -> None:

@@ -12,6 +12,7 @@ from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_wi
 from ..core.errors import InputError, hint
 from .dpo import DPO
 from .lora import ADAPTER_MARK, Lora
+from .small_states import SmallStateAdamW, SmallStates
 
 PARTS = ("vision_encoder", "projector", "llm", "newline", "modality")
 """The parts of a model that have a learning rate of their own.
@@ -34,6 +35,7 @@ class Stage:
     betas: AdamW's.
     warmup: the share of all steps during which rates rise, 0 to 1.
     schedule: how rates fall to zero after the warm-up.
+    optimizer_states: what AdamW's moments are kept in; None keeps them in the weights' dtype.
     lora: adapters on the llm, whose own weights are frozen then; ``lr.llm`` is the adapters' rate. None trains them.
     dpo: learn from preferred replies; None learns the next token.
     """
@@ -43,6 +45,7 @@ class Stage:
     betas: tuple[float, float] = (0.9, 0.999)
     warmup: float = 0.03
     schedule: Literal["cosine", "linear"] = "cosine"
+    optimizer_states: SmallStates | None = None
     lora: Lora | None = None
     dpo: DPO | None = None
 
@@ -94,6 +97,8 @@ def optimizer(model: nn.Module, stage: Stage) -> torch.optim.AdamW:
             groups.append({"params": matrices, "lr": rate, "weight_decay": decay, "name": f"{part}/matrices"})
         if vectors:
             groups.append({"params": vectors, "lr": rate, "weight_decay": 0.0, "name": f"{part}/vectors"})
+    if stage.optimizer_states:
+        return SmallStateAdamW(groups, stage.optimizer_states, stage.betas)
     # fused: one kernel for all, which also scales gradients, or skips the step, by numbers that lie on the device
     return torch.optim.AdamW(groups, betas=stage.betas, fused=True)
 
