@@ -85,7 +85,7 @@ def test_files_of_records(tmp_path: Path) -> None:
     for text, message in (
         ("[{", "is not JSON"),
         ('{"a": 1}', "holds no list of records"),
-        ("[1]", "no list of records"),
+        ("[1]", "item 0 is a int, and no object"),
     ):
         (tmp_path / "b.json").write_text(text)
         with pytest.raises(il.InputError, match=message):

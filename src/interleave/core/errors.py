@@ -1,7 +1,8 @@
 """The two kinds of error that a user sees, and words for them: what another error says, and which names are known."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class InputError(ValueError):
@@ -27,6 +28,23 @@ class BadSample(InputError):
         """Loader workers send it to the main process by pickle, which would otherwise call it with the message
         alone."""
         return type(self), (self.reason, self.message)
+
+
+@contextmanager
+def sample_border(name: str = "") -> Iterator[None]:
+    """Makes a BadSample of whatever is raised inside: what one sample breaks must not end the rest.
+
+    Files, plugins and other libraries raise more than anybody lists. InputError passes, as does what is no Exception,
+    such as Ctrl-C. name: of the sample; put in front of the message.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        said = f"{kind}: {one_line(error)}" if str(error).strip() else kind
+        raise BadSample(kind, f"{name}: {said}" if name else said) from error
 
 
 def one_line(error: BaseException) -> str:

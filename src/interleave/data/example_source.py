@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..core.errors import BadSample, InputError, hint
+from ..core.errors import BadSample, InputError, hint, sample_border
 from ..core.sample import Preference, Sample
 from ..core.types import Example, VisionSpec
 from ..interfaces.dataset import Dataset
@@ -103,7 +103,8 @@ class ExampleSource:
         try:
             if (name, index) in self.quarantine:
                 return self._quarantined(name, index)
-            return _with_a_label(self.render(dataset[index], name))
+            with sample_border():
+                return _with_a_label(self.render(dataset[index], name))
         except BadSample as bad:  # the sample is replaced by another one
             return BadSample(bad.reason, f"{name}[{index}]: {bad.message}")
         except InputError as error:  # the run stops: no other sample would do better
@@ -168,6 +169,15 @@ def flattened(datasets: Mapping[str, Dataset]) -> dict[str, Dataset]:
                 raise InputError(f"two data sets have a source named {part!r}; choose one of them")
             parts[part] = source
     return parts
+
+
+def sample_id(dataset: Dataset, index: int) -> str:
+    """What a data set calls a sample; its number where that cannot be read."""
+    try:
+        with sample_border():
+            return str(dataset.id(index))
+    except BadSample:
+        return str(index)
 
 
 def _with_a_label(example: Example) -> Example:

@@ -12,7 +12,7 @@ from ..core.errors import BadSample, InputError
 from ..core.types import Example
 from .cursor import RankProgress
 from .example_buffer import packed, unpacked
-from .example_source import QUARANTINED, ExampleSource
+from .example_source import QUARANTINED, ExampleSource, sample_id
 from .ledger import Entry, Ledger
 from .mixture import Mixture, Walk
 
@@ -193,7 +193,7 @@ class Feed:
         self.usable[item.source] = True
         if example.notes:
             name = self.mixture.names[item.source]
-            self.ledger.note(name, item.number, self.source.datasets[name].id(item.number), example.notes)
+            self.ledger.note(name, item.number, sample_id(self.source.datasets[name], item.number), example.notes)
 
     def _count_lost(self, item: RequestedSample, error: InputError, action: str) -> None:
         """Write a bad sample into the ledger. action: what is done about it, as the ledger calls it.
@@ -206,8 +206,8 @@ class Feed:
         size = self.mixture.supplies[item.source].size
         if error.reason != QUARANTINED:  # one in quarantine was not read, and an earlier ledger has it
             self.ledger.read += 1
-            sample_id = self.source.datasets[name].id(item.number)
-            self.ledger.add(Entry(name, item.number, sample_id, error.reason, error.message, action))
+            called = sample_id(self.source.datasets[name], item.number)
+            self.ledger.add(Entry(name, item.number, called, error.reason, error.message, action))
         if self.usable[item.source] or self.mixture.seed is None:
             return
         self.unusable[item.source].add(item.number)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import fsspec
 from rich.console import Console
 
-from ..core.errors import BadSample, InputError, one_line
+from ..core.errors import BadSample, InputError, one_line, sample_border
 from ..core.files import replacing
-from ..data.example_source import ExampleSource
+from ..data.example_source import ExampleSource, sample_id
 from ..data.ledger import Entry
 from ..interfaces.dataset import Dataset
 from .sample_facts import choose_samples, count_samples
@@ -130,7 +130,8 @@ def _start_method_kept() -> Iterator[None]:
 def _problem(name: str, dataset: Dataset, index: int) -> Entry | None:
     """Why a sample cannot be packed, as an entry of a ledger; None where it can. Raises InputError."""
     try:
-        sample_record(dataset[index])
+        with sample_border():
+            sample_record(dataset[index])
     except BadSample as bad:
-        return Entry(name, index, dataset.id(index), bad.reason, bad.message, "left out")
+        return Entry(name, index, sample_id(dataset, index), bad.reason, bad.message, "left out")
     return None

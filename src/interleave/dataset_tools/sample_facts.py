@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..core.errors import BadSample, InputError
 from ..core.types import Example
-from ..data.example_source import ExampleSource
+from ..data.example_source import ExampleSource, sample_id
 from ..data.feed import unchanged
 from ..processing.over_length import check_fits
 
@@ -100,7 +100,7 @@ class _Facts(TorchDataset[Facts | InputError]):
     def __getitem__(self, index: int) -> Facts | InputError:
         """An error that is no single sample's comes back as a value: it must pass from worker to survey."""
         name, number = self.numbers[index]
-        facts = Facts(name, number, self.source.datasets[name].id(number))
+        facts = Facts(name, number, sample_id(self.source.datasets[name], number))
         result = self.source.example(name, number)
         if isinstance(result, BadSample):
             return replace(facts, reason=result.reason, message=result.message)

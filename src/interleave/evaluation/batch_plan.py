@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from ..core.errors import BadSample
+from ..core.errors import BadSample, sample_border
 from ..interfaces.task import Task
-from ..processing.placement import Placement, place_visuals
+from ..processing.placement import Placement
+from .item_rendering import question
 from .media_prefetch import media_key
 from .reply import ItemRecord, media_of, prompt_text, short_hash
 
@@ -55,9 +56,11 @@ def _chain(index: int, predecessors: Sequence[int | None]) -> tuple[int, ...]:
 
 
 def _outline(task: Task, index: int, record: ItemRecord, placement: Placement) -> Outline:
-    name = f"{record.get('id', index)} {task.condition(record)}"
+    name = f"{record.get('id', index)}"
     try:
-        sample = place_visuals(task.sample(record), placement)
+        with sample_border():
+            name += f" {task.condition(record)}"
+        sample = question(task, record, placement)
     except BadSample as bad:  # costs nothing; once it can be read its mark is another
         return Outline(index, (0, 0), (), short_hash(name, bad.reason))
     keys = tuple(media_key(piece) for piece in media_of(sample))

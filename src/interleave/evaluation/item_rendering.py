@@ -3,13 +3,16 @@
 from dataclasses import replace
 from typing import NamedTuple
 
-from ..core.errors import BadSample
+from ..core.errors import BadSample, sample_border
 from ..core.sample import Media, Sample
 from ..core.types import Example
+from ..data.annotation_files import BROKEN_FIELD
 from ..interfaces.model_parts import ChatTokenizer
+from ..interfaces.task import Task
 from ..processing.over_length import Adapters
+from ..processing.placement import Placement, place_visuals
 from ..processing.render import render
-from .reply import AskedItem, Reply, media_of, prompt_text, refused
+from .reply import AskedItem, ItemRecord, Reply, media_of, prompt_text, refused
 
 
 class RenderedItem(NamedTuple):
@@ -23,6 +26,14 @@ class RenderedItem(NamedTuple):
     asked: AskedItem
     sample: Sample
     example: Example
+
+
+def question(task: Task, record: ItemRecord, placement: Placement) -> Sample:
+    """What an item asks, with its visuals where they will stand. Raises BadSample, whatever the task raises."""
+    if BROKEN_FIELD in record:
+        raise BadSample("broken record", str(record[BROKEN_FIELD]))
+    with sample_border():
+        return place_visuals(task.sample(record), placement)
 
 
 def render_item(
@@ -42,12 +53,13 @@ def render_item(
     # The item is filled in step by step: where a step fails its line says what was known until then.
     item = replace(item, prompt=prompt_text(sample))
     try:
-        num_visuals = sum(_visuals_in(piece, adapters) for piece in media_of(sample))
-        item = replace(item, visuals=(num_visuals, 0))  # none fed yet
-        example = render(sample, adapters, tokenizer, reply=True)
-        item = replace(item, prompt_tokens=len(example.input_ids))
-        if max_prompt_tokens is not None and len(example.input_ids) > max_prompt_tokens:
-            raise _over_length(example, max_prompt_tokens)
+        with sample_border():
+            num_visuals = sum(_visuals_in(piece, adapters) for piece in media_of(sample))
+            item = replace(item, visuals=(num_visuals, 0))  # none fed yet
+            example = render(sample, adapters, tokenizer, reply=True)
+            item = replace(item, prompt_tokens=len(example.input_ids))
+            if max_prompt_tokens is not None and len(example.input_ids) > max_prompt_tokens:
+                raise _over_length(example, max_prompt_tokens)
     except BadSample as bad:
         return refused(item, bad)
     item = replace(

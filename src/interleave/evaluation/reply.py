@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypedDict
 
-from ..core.errors import BadSample
+from ..core.errors import BadSample, sample_border
 from ..core.files import JSONObject
 from ..core.sample import Media, Sample
 from ..interfaces.task import Task
@@ -111,19 +112,13 @@ class Reply:
 
 def describe_item(task_name: str, task: Task, record: ItemRecord, index: int) -> AskedItem:
     """What the record alone says of an item; prompt and visuals are not known yet."""
-    try:
+    item = AskedItem(task_name, index, str(record.get("id", index)), condition="", group="all", answer="", chance=None)
+    # An item of which one of these cannot be told cannot be asked either, and says why then.
+    with suppress(BadSample), sample_border():
+        item = replace(item, condition=task.condition(record), group=task.group(record))
         answer = task.answer(record)
-    except BadSample:  # the item cannot be asked then either, and says why
-        answer = ""
-    return AskedItem(
-        task=task_name,
-        index=index,
-        id=str(record.get("id", index)),
-        condition=task.condition(record),
-        group=task.group(record),
-        answer=answer,
-        chance=None if answer == "" else task.chance(record),  # which may read the truth, too
-    )
+        item = replace(item, answer=answer, chance=None if answer == "" else task.chance(record))
+    return item
 
 
 def reply_to(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from ..core.errors import BadSample
+from ..core.errors import BadSample, sample_border
 from ..core.sample import Media, Sample
 from ..core.types import Visual
 from ..inference.feature_cache import FeatureCache
@@ -15,9 +15,8 @@ from ..inference.lm import LM
 from ..interfaces.judge import JudgedTask
 from ..interfaces.task import Task
 from ..processing.collate import one_per_row
-from ..processing.placement import Placement, place_visuals
 from . import batch_plan
-from .item_rendering import RenderedItem, render_item
+from .item_rendering import RenderedItem, question, render_item
 from .media_prefetch import Prepared
 from .reply import ItemRecord, Reply, describe_item, media_of, refused, reply_to
 
@@ -153,7 +152,8 @@ class Runner:
         lines: list[Reply] = []
         for item in items:
             try:
-                visuals += [self.prepared.get(media) for media in media_of(item.sample)]
+                with sample_border():
+                    visuals += [self.prepared.get(media) for media in media_of(item.sample)]
                 chosen.append(item)
             except BadSample as bad:  # it could be read when the batch was planned
                 lines.append(refused(item.asked, bad))
@@ -185,9 +185,8 @@ class Runner:
         return {index: self._sample(job, index) for index in job.items if index not in job.done}
 
     def _sample(self, job: AskJob, index: int) -> Sample | BadSample:
-        placement: Placement = self.settings.placement
         try:
-            return place_visuals(job.task.sample(job.records[index]), placement)
+            return question(job.task, job.records[index], self.settings.placement)
         except BadSample as bad:
             return bad
 
@@ -199,6 +198,11 @@ def _media_in(samples: Samples) -> Iterable[Media]:
 
 
 def _scored(job: AskJob, item: RenderedItem, reply: GeneratedReply) -> Reply:
-    graded_later = isinstance(job.task, JudgedTask)
-    scores = None if graded_later else job.task.score(job.records[item.asked.index], reply.text)
+    if isinstance(job.task, JudgedTask):  # graded later
+        return reply_to(item.asked, reply.text, None, reply.num_tokens, reply.truncated)
+    try:
+        with sample_border():
+            scores = job.task.score(job.records[item.asked.index], reply.text)
+    except BadSample as bad:
+        return refused(item.asked, bad)
     return reply_to(item.asked, reply.text, scores, reply.num_tokens, reply.truncated)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import StoredTensors
 from ..core.collectives import all_gather, global_rank, world_size
-from ..core.errors import BadSample, InputError
+from ..core.errors import BadSample, InputError, sample_border
 from ..core.options import Config
 from ..core.sample import Preference
 from ..core.types import Example, VisionSpec
@@ -158,7 +158,8 @@ def _share(loader: PackedLoader, split: str, known: set[str]) -> Iterator[tuple[
         unknown += [one for one in every if _name(split, *one) not in known]
     for source, index in unknown[global_rank() :: world_size()]:
         try:
-            is_pair = isinstance(loader.source.datasets[source][index], Preference)
+            with sample_border():
+                is_pair = isinstance(loader.source.datasets[source][index], Preference)
         except BadSample:  # the loader says so when it comes to it
             continue
         if is_pair:
