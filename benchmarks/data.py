@@ -107,6 +107,7 @@ def records(folder: Path, count: int) -> None:
     start = measure_loading("start", folder)
     read = measure_loading("read", folder)
     resume = measure_loading("resume", folder)
+    order = measure_loading("order", folder)
     print(f"| {written:,} records in {size:.0f} MB of JSON | |\n|---|--:|")
     print(f"| indexing, once | {index['seconds']:.1f} s, {written / index['seconds']:,.0f} records/s |")
     print(f"| reading samples at random, without pictures | {read['samples/s']:,.0f} /s of a core |")
@@ -117,7 +118,9 @@ def records(folder: Path, count: int) -> None:
     print(f"| the same with all that is shared | {start['rss']:.0f} MB |")
     print(f"| samples, small pictures, {loading.WORKERS} workers | {start['samples/s']:,.0f} /s |")
     print(f"| resume after {loading.CONSUMED:,} samples | {resume['same']:.1f} s |")
-    print(f"| the same, from 8 ranks on 1 | {resume['other']:.1f} s |\n")
+    print(f"| the same, from 8 ranks on 1 | {resume['other']:.1f} s |")
+    print(f"| a draw: which sample is next, on one of 8 ranks | {order['plain']:.0f} us |")
+    print(f"| the same where a sample of its source was lost before | {order['lost']:.0f} us |\n")
 
 
 def images(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """A training set of M4-Instruct's size: indexing, starting, reading, resuming, and what a worker holds in memory.
 
-    python benchmarks/loading.py index|start|read|resume FOLDER
+    python benchmarks/loading.py index|start|read|resume|order FOLDER
 
 Run by benchmarks/data.py, in a process of its own for each measurement, so that none finds what another left in memory.
 The last line that it prints has the numbers, as ``name=value`` with spaces between.
@@ -22,6 +22,7 @@ from interleave.data.budget import Budget
 from interleave.data.cursor import Cursor
 from interleave.data.datamodule import InterleavedData
 from interleave.data.example_source import ExampleSource, flattened
+from interleave.data.mixture import Walk
 from interleave.model.assembly import assemble
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
@@ -131,11 +132,31 @@ def resume(folder: Path) -> dict[str, float]:
     return seconds
 
 
+def order(folder: Path) -> dict[str, float]:
+    """Microseconds to find the sample of the next draw.
+
+    lost: where a sample of each source was lost before, so that each draw looks for the rank's next place.
+    """
+    mixture, draws = data_of(folder).train.mixture, 2_000
+    microseconds = {}
+    for name in ("plain", "lost"):
+        walk = Walk(mixture, rank=3, world=8)
+        if name == "lost":
+            for source in range(len(mixture.names)):
+                walk.more(source)
+        begun = time.perf_counter()
+        for source in islice(walk.draws(), draws):
+            mixture.index(walk.take(source))
+        microseconds[name] = (time.perf_counter() - begun) / draws * 1e6
+    return microseconds
+
+
 MEASUREMENTS: Mapping[str, Callable[[Path], dict[str, float]]] = {
     "index": index,
     "start": start,
     "read": read,
     "resume": resume,
+    "order": order,
 }
 
 if __name__ == "__main__":

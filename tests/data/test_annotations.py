@@ -63,7 +63,7 @@ def test_a_changed_file_is_indexed_again(indexed: Path) -> None:
 def test_an_index_is_used_again(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(indexed / "a.json", SOME)
     Records([path])
-    monkeypatch.setattr(records, "read_texts", lambda _: pytest.fail("it was read again"))
+    monkeypatch.setattr(records, "read_records", lambda _: pytest.fail("it was read again"))
     assert list(Records([path])) == SOME
 
 

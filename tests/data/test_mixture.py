@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import interleave as il
@@ -74,10 +74,17 @@ def test_no_samples_at_all() -> None:
         Mixture({"a": Supply(0)}, 0)
 
 
+@pytest.mark.parametrize("piece", [1, 3, 1024])
 @given(SIZES, st.sampled_from([1, 2, 3, 8]), st.integers(0, 999))
-@settings(max_examples=60, deadline=None)
-def test_ranks_share_the_order_out_also_where_one_must_replace(sizes: list[int], world: int, chance: int) -> None:
-    """Every rank walks its own places in order, each once, whatever it asks for in addition."""
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ranks_share_the_order_out_also_where_one_must_replace(
+    monkeypatch: pytest.MonkeyPatch, piece: int, sizes: list[int], world: int, chance: int
+) -> None:
+    """Every rank walks its own places in order, each once, whatever it asks for in addition.
+
+    piece: places looked at together, fewer than a source has or more.
+    """
+    monkeypatch.setattr("interleave.data.mixture.LOOKED_AT", piece)
     mix, draw = mixture(sizes), Random(chance)
     for rank in range(world):
         walk, taken = Walk(mix, rank, world), Counter[tuple[int, int]]()

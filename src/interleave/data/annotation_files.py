@@ -23,13 +23,24 @@ MOST_DIGITS = 4300
 """Of a number that Python makes a whole one of."""
 BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 """A whole string, or a bracket outside of strings."""
+_Item = tuple[str, Any]
+"""Text and value of an item of a file; of one that is no record, ``BROKEN`` and the reason, and anything."""
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 """An escape of half a character beyond the first 65,536; two of them make one."""
 
 
-def read_texts(path: Path) -> Iterator[str]:
-    """The JSON of each record as the file has it, one after another, without holding the file in memory; of one that
-    cannot be read ``BROKEN`` and the reason.
+def _number(digits: str) -> int | float:
+    """A number of too many digits for a whole one is a fraction, as other readers of JSON take it."""
+    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
+
+
+DECODER = json.JSONDecoder(parse_int=_number)
+
+
+def read_records(path: Path) -> Iterator[tuple[str, AnnotationRecord]]:
+    """JSON of each record as the file has it, and the record, one after another, without holding the file in memory.
+
+    Of one that cannot be read, ``BROKEN`` and the reason, and the reason as its only field, ``BROKEN_FIELD``.
 
     Raises InputError for a file that holds no list of records or in which one record cannot be told from the next, and
     at its end where none of its records can be read.
@@ -37,12 +48,13 @@ def read_texts(path: Path) -> Iterator[str]:
     check_is_file(path)
     reason, is_any_whole = "", False
     try:
-        for text in _lines(path) if path.suffix == ".jsonl" else _list_items(path):
+        for text, value in _lines(path) if path.suffix == ".jsonl" else _list_items(path):
             if text.startswith(BROKEN):
                 reason = reason or text[1:]
+                yield text, {BROKEN_FIELD: text[1:]}
             else:
                 is_any_whole = True
-            yield text
+                yield text, _whole(value, text)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8: {one_line(error)}") from None
     except OSError as error:
@@ -52,11 +64,11 @@ def read_texts(path: Path) -> Iterator[str]:
 
 
 def decoded(text: str) -> AnnotationRecord:
-    """A record of ``read_texts``. Half characters, which no tokenizer takes, become U+FFFD. Raises BadSample."""
+    """The record of a text of ``read_records``. Raises BadSample."""
     if text.startswith(BROKEN):
         raise BadSample("broken record", text[1:])
-    record: AnnotationRecord = _loads(text)
-    return _whole_characters(record) if HALF_CHARACTER.search(text) else record
+    record: AnnotationRecord = _whole(DECODER.decode(text), text)
+    return record
 
 
 def check_is_file(path: Path) -> None:
@@ -67,8 +79,8 @@ def check_is_file(path: Path) -> None:
         raise InputError(f"annotation file {path} does not exist")
 
 
-def _lines(path: Path) -> Iterator[str]:
-    """The text of each line that is not blank."""
+def _lines(path: Path) -> Iterator[_Item]:
+    """Each line that is not blank."""
     with path.open("rb") as file:  # as bytes: a line that is not UTF-8 is one line lost
         for number, line in enumerate(file, 1):
             content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line  # a byte order mark
@@ -76,13 +88,13 @@ def _lines(path: Path) -> Iterator[str]:
                 continue
             try:
                 text = content.decode().strip()
-                yield _checked(_loads(text), text, f"{path}: line {number}")
+                yield _checked(DECODER.decode(text), text, f"{path}: line {number}")
             except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or nested too deeply
-                yield f"{BROKEN}{path}: line {number} is not JSON: {_said(error)}"
+                yield f"{BROKEN}{path}: line {number} is not JSON: {_said(error)}", None
 
 
-def _list_items(path: Path) -> Iterator[str]:
-    """The text of each item of a JSON list, decoded as the file is read piece by piece. Raises InputError."""
+def _list_items(path: Path) -> Iterator[_Item]:
+    """Each item of a JSON list, decoded as the file is read piece by piece. Raises InputError."""
     with path.open(encoding="utf-8-sig") as file:  # which also reads a byte order mark
         window = _Window(file, path)
         if window.next_character() != "[":
@@ -110,7 +122,6 @@ class _Window:
     def __init__(self, file: TextIO, path: Path) -> None:
         self.file, self.path = file, path
         self.text, self.at, self.start, self.item = "", 0, 0, 0
-        self.decoder = json.JSONDecoder(parse_int=_number)
 
     def next_character(self, may_end: bool = False) -> str:
         """The next one that is no white space, which stays to be read; empty where the file ends, if it may."""
@@ -124,8 +135,8 @@ class _Window:
                     return ""
                 raise self.error(f"Expecting value, where the file ends after {self.path.stat().st_size:,} bytes")
 
-    def next_item(self) -> str:
-        """The text of an item, which ``BROKEN`` begins where it is no record."""
+    def next_item(self) -> _Item:
+        """An item."""
         self.next_character()
         name = f"{self.path}: item {self.item}"
         try:
@@ -133,7 +144,7 @@ class _Window:
             found = _checked(value, self.text[self.at : end], name)
         except RecursionError as error:
             end = self._end_of_nested()
-            found = f"{BROKEN}{name} is nested too deeply: {_said(error)}"
+            found = f"{BROKEN}{name} is nested too deeply: {_said(error)}", None
         self.at = end
         self.item += 1
         return found
@@ -147,7 +158,7 @@ class _Window:
         """The next value, and where it ends in the text."""
         while True:
             try:
-                return self.decoder.raw_decode(self.text, self.at)
+                return DECODER.raw_decode(self.text, self.at)
             except json.JSONDecodeError as error:
                 size = self.path.stat().st_size
                 cut = self.error(f"{error.msg}, where the file ends after {size:,} bytes", error.pos)
@@ -179,25 +190,21 @@ class _Window:
         return piece
 
 
-def _checked(value: object, text: str, name: str) -> str:
-    return text if isinstance(value, dict) else f"{BROKEN}{name} is a {type(value).__name__}, and no object"
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, parse_int=_number)
-
-
-def _number(digits: str) -> int | float:
-    """A number of too many digits for a whole one is a fraction, as other readers of JSON take it."""
-    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
+def _checked(value: object, text: str, name: str) -> _Item:
+    is_record = isinstance(value, dict)
+    return text if is_record else f"{BROKEN}{name} is a {type(value).__name__}, and no object", value
 
 
 def _said(error: Exception) -> str:
     return error.msg if isinstance(error, json.JSONDecodeError) else one_line(error)
 
 
+def _whole(record: Any, text: str) -> Any:
+    """A record with U+FFFD in place of half characters, which no tokenizer takes. text: its JSON."""
+    return _whole_characters(record) if HALF_CHARACTER.search(text) else record
+
+
 def _whole_characters(value: Any) -> Any:
-    """A value of JSON whose texts have U+FFFD in place of half characters."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):

@@ -13,7 +13,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from ..core.files import replacing
-from .annotation_files import BROKEN, BROKEN_FIELD, AnnotationRecord, check_is_file, decoded, read_texts
+from .annotation_files import AnnotationRecord, check_is_file, decoded, read_records
 
 Label = Callable[[AnnotationRecord, str], Mapping[str, str]]
 """(a record, the name of its file) -> values to keep beside it, by column; they are read without the record."""
@@ -94,11 +94,7 @@ def read_json(path: str | Path) -> list[AnnotationRecord]:
 
     What stands for a record that cannot be read has the field ``BROKEN_FIELD`` alone, which says why.
     """
-    return [_record_or_reason(text) for text in read_texts(Path(path))]
-
-
-def _record_or_reason(text: str) -> AnnotationRecord:
-    return {BROKEN_FIELD: text[1:]} if text.startswith(BROKEN) else decoded(text)
+    return [record for _, record in read_records(Path(path))]
 
 
 def cache_folder() -> Path:
@@ -111,10 +107,10 @@ def _batches(files: Sequence[Path], label: Label | None) -> Iterator[pa.RecordBa
     """All records as batches of a table: column ``record`` with JSON text, and the columns of ``label``."""
     columns: dict[str, list[str]] = {}
     for path in files:
-        for text in read_texts(path):
+        for text, record in read_records(path):
             # as text, since records of one file need not have the same fields, as columns would; and as the file has
             # it, since writing it anew takes as long as reading it
-            labels = label(_record_or_reason(text), path.name) if label else {}
+            labels = label(record, path.name) if label else {}
             for name, value in {"record": text, **labels}.items():
                 columns.setdefault(name, []).append(value)
             if len(columns["record"]) == BATCH_ROWS:

@@ -17,6 +17,8 @@ from .cursor import RankProgress
 
 WINDOW = 16
 """Chunks whose samples are shuffled among each other, and so the number that a reader keeps open at a time."""
+LOOKED_AT = 1024
+"""Places of a source that are looked at together for the next one of a rank."""
 
 Numbers = NDArray[np.int64]
 
@@ -99,11 +101,13 @@ class Mixture:
         epoch, rest = divmod(place, self.total)
         while True:
             places = self._epoch(epoch)[1][source]  # (quota,) ascending, within the epoch
-            later = places[np.searchsorted(places, rest) :]
-            # whose place it is depends on its position in the whole order, not in the epoch
-            mine = later[(later + epoch * self.total) % world == rank]
-            if len(mine):
-                return epoch * self.total + int(mine[0])
+            # piece by piece: of all places of a large source, one of the next few is the rank's
+            for start in range(int(np.searchsorted(places, rest)), len(places), LOOKED_AT):
+                later = places[start : start + LOOKED_AT]
+                # whose place it is depends on its position in the whole order, not in the epoch
+                mine = later[(later + epoch * self.total) % world == rank]
+                if len(mine):
+                    return epoch * self.total + int(mine[0])
             epoch, rest = epoch + 1, 0  # none left in this epoch
 
     def signature(self) -> Signature:
