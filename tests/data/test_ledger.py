@@ -111,9 +111,10 @@ def test_what_is_no_ledger(tmp_path: Path) -> None:
 
 
 def totals(ledger: Ledger, merged: Ledger) -> dict[str, float]:
-    """What is logged after two batches; only the second one ends a log step."""
+    """What is logged after two batches; only the second one ends a log step. The fourth entry was read ahead."""
     logged: dict[str, float] = {}
-    data = SimpleNamespace(train=SimpleNamespace(ledger=ledger), ledger=lambda: merged)
+    train = SimpleNamespace(ledger=ledger, cursor={"ledger": 3, "read": 0})
+    data = SimpleNamespace(train=train, ledger=lambda: merged)
     module: Any = SimpleNamespace(device=torch.device("cpu"), log_dict=logged.update)
     callback, logs = DataTotals(), {"datamodule": data, "log_every_n_steps": 2, "max_steps": 9}
     for step, views in ((1, 4), (2, 8)):
@@ -129,6 +130,7 @@ def test_what_is_logged_is_of_all_ranks_and_held_against_the_limit(monkeypatch: 
     for e in (entry(1), entry(2), entry(3, "repaired")):
         ledger.add(e)
         merged.add(e)
+    ledger.add(entry(4, "shortened"))
     one = {"data/lost": 2, "data/repaired": 1, "data/shortened": 0, "data/views": 6}
     assert totals(ledger, merged) == one
     monkeypatch.setattr(

@@ -335,6 +335,20 @@ BUGS = [
         "data/test_loader.py",
     ),
     Bug(
+        "what was read ahead of the steps counts",
+        "interleave/data/datamodule.py",
+        'mine = self.train.ledger.state(cursor["ledger"]), cursor["read"]',
+        'mine = self.train.ledger.state(len(self.train.ledger.entries)), cursor["read"]',
+        "data/test_prefetch.py",
+    ),
+    Bug(
+        "an error of the thread that makes batches is lost",
+        "interleave/data/prefetch.py",
+        "            error = caught\n",
+        "            pass\n",
+        "data/test_prefetch.py",
+    ),
+    Bug(
         "ledger state not restored",
         "interleave/data/datamodule.py",
         'self.train.ledger.restore(mine["ledger"])',

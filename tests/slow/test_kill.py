@@ -86,7 +86,7 @@ def wait_for_step(run: Path, step: int, process: Any) -> None:
 def test_a_killed_run_ends_with_the_same_bits(
     trial: int, whole: tuple[Path, float], shared: Path, tmp_path: Path
 ) -> None:
-    """Killed once or twice, resumed in the same or another folder, with other numbers of workers."""
+    """Killed once or twice, resumed in the same or another folder, with other numbers of workers and batches ahead."""
     draw, (expected, seconds) = random.Random(trial), whole
     run, process, done = tmp_path / "run", start(shared, tmp_path / "run"), 0
     for kill in range(draw.choice([1, 1, 2])):
@@ -100,7 +100,7 @@ def test_a_killed_run_ends_with_the_same_bits(
         assert 1 <= done < STEPS
         before, run = run, draw.choice([run, tmp_path / f"run{kill}"])
         more = [f"resume={draw.choice([before, found])}", f"data.num_workers={draw.choice([0, 0, 2])}"]
-        process = start(shared, run, *more)
+        process = start(shared, run, *more, f"data.prefetch={draw.choice([0, 2, 5])}")
         if done > STEPS - 6:
             break
     finish(process)

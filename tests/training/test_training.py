@@ -143,12 +143,12 @@ class _StopAt(Callback):
         trainer.should_stop = trainer.global_step >= self.step
 
 
-def run(folder: Path, steps: int, until: int, resume: Path | None = None) -> dict[str, torch.Tensor]:
+def run(folder: Path, steps: int, until: int, resume: Path | None = None, prefetch: int = 0) -> dict[str, torch.Tensor]:
     """A run of ``steps`` that is cut off at ``until``, with a checkpoint there."""
     torch.manual_seed(0)
     assembly = assemble(small_config())
     source = ExampleSource({"endless": Endless()}, assembly.adapters, assembly.model.llm.tokenizer, assembly.vision)
-    data = InterleavedData(source, Budget(128, 2, 8), seed=1)
+    data = InterleavedData(source, Budget(128, 2, 8), seed=1, prefetch=prefetch)
     module = LitInterleaved(assembly.model, STAGE)
     callbacks = [_StopAt(until), Checkpoints(str(folder / "checkpoints"))]
     fit = trainer(steps, enable_checkpointing=True, callbacks=callbacks, default_root_dir=folder)
@@ -156,12 +156,14 @@ def run(folder: Path, steps: int, until: int, resume: Path | None = None) -> dic
     return {k: v.detach().clone() for k, v in assembly.model.state_dict().items()}
 
 
-def test_a_resumed_run_ends_with_the_weights_of_one_that_never_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("first", "then"), [(0, 0), (3, 3), (3, 0)])
+def test_a_resumed_run_ends_with_the_weights_of_one_that_never_stopped(first: int, then: int, tmp_path: Path) -> None:
+    """Also where a thread had made three batches more than were trained on."""
     for name in ("whole", "cut", "resumed"):
         (tmp_path / name).mkdir()
     whole = run(tmp_path / "whole", 9, 9)
-    cut = run(tmp_path / "cut", 9, 4)
-    resumed = run(tmp_path / "resumed", 9, 9, tmp_path / "cut/checkpoints/last/meta.pt")
+    cut = run(tmp_path / "cut", 9, 4, prefetch=first)
+    resumed = run(tmp_path / "resumed", 9, 9, tmp_path / "cut/checkpoints/last/meta.pt", prefetch=then)
     assert any(not torch.equal(cut[k], whole[k]) for k in whole)
     for name, tensor in resumed.items():
         assert torch.equal(tensor, whole[name]), name

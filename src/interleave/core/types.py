@@ -214,6 +214,15 @@ class Batch:
         """The same batch in page-locked memory, from which copies to a GPU can overlap with its work."""
         return self._map_tensors(torch.Tensor.pin_memory)
 
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory of all tensors until ``stream``, which uses them, has come so far."""
+
+        def record(tensor: Tensor) -> Tensor:
+            tensor.record_stream(stream)
+            return tensor
+
+        self._map_tensors(record)
+
     def _map_tensors(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         changed = copy.copy(self)  # shallow: what is no tensor is shared
         for batch_field in fields(self):

@@ -2,7 +2,9 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from ..core.options import Config, check_option
 from ..interfaces.registry import datasets
@@ -42,12 +44,14 @@ def build_data(config: Config, assembly: Assembly, ledger: Ledger | None = None)
     """
     data = config["data"]
     num_workers = check_option("data.num_workers", data["num_workers"], int)
+    prefetch = check_option("data.prefetch", data["prefetch"], Annotated[int, Field(ge=0)])
     cache = check_option("data.cache", data["cache"], bool)
     budget = check_option("data", _options_of(data, Budget), Budget)
     if not ledger:
         max_bad = check_option("data.max_bad", data["max_bad"], float | None)
         ledger = Ledger(Path(config["run"]) / "ledger.jsonl", max_bad)
-    return InterleavedData(build_source(config, assembly), budget, config["seed"], num_workers, cache, ledger)
+    source = build_source(config, assembly)
+    return InterleavedData(source, budget, config["seed"], num_workers, cache, ledger, prefetch)
 
 
 def _options_of(node: Config, options: "type[DataclassInstance]") -> dict[str, object]:

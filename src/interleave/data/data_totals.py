@@ -32,8 +32,9 @@ class DataTotals(Callback):
 
     def _log(self, data: InterleavedData, module: LightningModule) -> None:
         """A collective that each rank must call."""
-        ledger = data.train.ledger
-        mine = [*(ledger.counts[name] for name in OUTCOMES), ledger.read, *self._since]
+        ledger, cursor = data.train.ledger, data.train.cursor
+        met = ledger.outcomes(cursor["ledger"])  # not beyond the batches that were trained on
+        mine = [*(met[name] for name in OUTCOMES), cursor["read"], *self._since]
         self._since = [0, 0]
         # float64: exact up to 2^53
         totals = all_reduce_sum(torch.tensor(mine, dtype=torch.float64, device=module.device))  # (outcomes + 3,)

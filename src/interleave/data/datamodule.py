@@ -15,6 +15,7 @@ from ..core.types import Batch
 from .budget import NO_LOAD, Budget, Load
 from .cursor import Cursor, as_cursor
 from .example_source import ExampleSource
+from .gpu_copies import Copies, Copy
 from .ledger import Ledger, SavedEntry
 from .mixture import Signature, regroup
 from .packed_loader import PackedLoader
@@ -55,25 +56,39 @@ class InterleavedData(LightningDataModule):
         num_workers: int = 0,
         cache: bool = False,
         ledger: Ledger | None = None,
+        prefetch: int = 0,
     ) -> None:
-        """The arguments are those of ``PackedLoader``; workers and ledger are for training only."""
+        """The arguments are those of ``PackedLoader``; the ledger is for training only."""
         super().__init__()
-        self.train = PackedLoader(source, budget, seed, num_workers, cache, ledger)
-        held = source.validation()
-        # one batch after another, as they come: nothing is gained by choosing from many
-        self.held = PackedLoader(held, replace(budget, lookahead=1.5), None, num_workers, cache) if held else None
+        self.train = PackedLoader(source, budget, seed, num_workers, cache, ledger, prefetch)
+        self.held: PackedLoader | None = None
+        if held := source.validation():
+            # one batch after another, as they come: nothing is gained by choosing from many
+            few = replace(budget, lookahead=1.5)
+            self.held = PackedLoader(held, few, None, num_workers, cache, prefetch=prefetch)
         self._generators: Generators | None = None  # of a checkpoint, until the first step
 
     def loaders(self) -> list[PackedLoader]:
         """The loader of training, and that of validation where there is one."""
         return [self.train, self.held] if self.held else [self.train]
 
-    def train_dataloader(self) -> PackedLoader:
-        return self.train
+    def train_dataloader(self) -> PackedLoader | Copies:
+        return self._for_device(self.train)
 
-    def val_dataloader(self) -> PackedLoader | list[PackedLoader]:
+    def val_dataloader(self) -> PackedLoader | Copies | list[PackedLoader]:
         """An empty list where there is no validation, as Lightning wants it."""
-        return self.held or []
+        return self._for_device(self.held) if self.held else []
+
+    def _for_device(self, loader: PackedLoader) -> PackedLoader | Copies:
+        """A loader's batches, on their way to the device where that is a GPU and they are made ahead."""
+        device: torch.device | None = self.trainer.strategy.root_device if self.trainer else None
+        if not loader.prefetch or device is None or device.type != "cuda":
+            return loader
+        loader.pins_for = device
+        return Copies(loader, device)
+
+    def transfer_batch_to_device(self, batch: Batch | Copy, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.arrived() if isinstance(batch, Copy) else batch.to(device)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Note where the loader stands, and restore random numbers before the first step of a resumed run.
@@ -120,9 +135,13 @@ class InterleavedData(LightningDataModule):
         all_gather(None)  # a barrier: nobody appends to the file before it is begun anew
 
     def ledger(self) -> Ledger:
-        """One ledger of what all ranks found, each sample once for each reason. A collective."""
-        mine = self.train.ledger
-        parts: list[tuple[list[SavedEntry], int]] = all_gather((mine.state(len(mine.entries)), mine.read))
+        """One ledger of what all ranks met up to the batches that were trained on, each sample once for each reason.
+
+        What was read ahead of these is left out: how far that is may differ from run to run. A collective.
+        """
+        cursor = self.train.cursor
+        mine = self.train.ledger.state(cursor["ledger"]), cursor["read"]
+        parts: list[tuple[list[SavedEntry], int]] = all_gather(mine)
         ranks: list[list[SavedEntry]] = []
         read = 0
         for entries, count in parts:

@@ -142,6 +142,10 @@ class Ledger:
             sentences.append(f"{count} {'sample' if count == 1 else 'samples'} {outcome}: {listed}")
         return "; ".join(sentences)
 
+    def outcomes(self, count: int) -> Counter[str]:
+        """The number of entries by outcome among the first ``count``."""
+        return Counter(entry.outcome for entry in self.entries[:count])
+
     def state(self, count: int) -> list[SavedEntry]:
         """The first ``count`` entries, for a checkpoint: those that its cursor has passed."""
         return [entry.saved() for entry in self.entries[:count]]
