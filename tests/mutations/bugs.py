@@ -335,6 +335,20 @@ BUGS = [
         "data/test_loader.py",
     ),
     Bug(
+        "a dead worker is told of in the middle of a step",
+        "interleave/data/worker_deaths.py",
+        "        if self.waits:\n",
+        "        if True:\n",
+        "data/test_worker_deaths.py",
+    ),
+    Bug(
+        "an error in one rank's training data leaves the others waiting",
+        "interleave/data/packed_loader.py",
+        "return agreed(told(self._batches()), self._blank, self._group)",
+        "return told(self._batches())",
+        "training/test_broken_ranks.py",
+    ),
+    Bug(
         "what was read ahead of the steps counts",
         "interleave/data/datamodule.py",
         'mine = self.train.ledger.state(cursor["ledger"]), cursor["read"]',

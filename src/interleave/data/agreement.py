@@ -1,10 +1,10 @@
-"""What the ranks of a single pass tell each other before each step: whether any has a batch left, or an error."""
+"""What ranks tell each other before each step: whether any has a batch left, or an error."""
 
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from ..core.collectives import Group, all_gather, all_reduce_max, global_rank
-from ..core.errors import InputError
+from ..core.errors import InputError, one_line
 from ..core.types import Batch
 
 END, BATCH, ERROR = range(3)
@@ -14,8 +14,8 @@ END, BATCH, ERROR = range(3)
 def agreed(batches: Iterator[Batch], blank: Callable[[], Batch], group: Group) -> Iterator[Batch]:
     """The batches of this rank, followed by ``blank`` ones until no rank has any. Each is a collective.
 
-    Where reading fails on one rank all end: that one with its own error, and the others with an InputError that says
-    the same, or names the rank where it is an error of the program. Left on their own they would wait for it for ever.
+    Where reading fails on one rank all end: that one with its own error, and the others with an InputError that names
+    the rank and says the same. Left on their own they would wait for it for ever.
 
     group: of ``cpu_group``.
     """
@@ -42,7 +42,9 @@ def _end(error: Exception | None, group: Group) -> NoReturn:
 
 def _line(error: Exception | None) -> str:
     """What other ranks say of an error; empty without one."""
-    if error is None or isinstance(error, InputError):
-        return str(error or "")
-    text = " ".join(f"{type(error).__name__}: {error}".split())  # may have several lines
+    if error is None:
+        return ""
+    if isinstance(error, InputError):
+        return f"rank {global_rank()}: {error}"
+    text = f"{type(error).__name__}: {one_line(error)}"
     return f"rank {global_rank()} cannot read its data, so that no rank can go on: {text}"

@@ -15,6 +15,7 @@ from .example_buffer import packed, unpacked
 from .example_source import QUARANTINED, ExampleSource, sample_id
 from .ledger import Entry, Ledger
 from .mixture import Mixture, Walk
+from .worker_deaths import watch_workers
 
 T = TypeVar("T")
 
@@ -110,6 +111,8 @@ class Feed:
             generator=torch.Generator(),  # else it would take numbers from the one that dropout uses
         )
         self.results: Iterator[Example | InputError] = map(unpacked, results) if num_workers else iter(results)
+        if num_workers:
+            watch_workers()
 
     def requests(self) -> Iterator[RequestedSample]:
         """What workers are asked for, in order: what waited in the packer, then the draws, each followed at once by

@@ -19,6 +19,7 @@ from .ledger import Ledger
 from .mixture import Mixture
 from .packing import Packer
 from .prefetch import prefetched
+from .worker_deaths import told
 
 Rows = list[list[Example]]
 """The examples of a batch, row by row."""
@@ -70,13 +71,11 @@ class PackedLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Batches of at most ``batch_size`` rows, (B, sequence_length); endless unless ``seed`` is None.
 
-        A single pass has as many batches on every rank, or the collectives of a step would not meet: each is agreed on,
-        and a rank that has no more samples makes blank ones, of which nothing is learned. Where one rank raises, all
-        do (``agreed``), and each of its batches is a collective that each rank must call.
+        A single pass has as many batches on every rank, or the collectives of a step would not meet: a rank that has no
+        more samples makes blank ones, of which nothing is learned. Where one rank raises, all do (``agreed``). Each
+        batch is a collective that each rank must call.
         """
-        if self.mixture.seed is not None:
-            return self._batches()
-        return agreed(self._batches(), self._blank, self._group)
+        return agreed(told(self._batches()), self._blank, self._group)
 
     def _batches(self) -> Iterator[Batch]:
         feed = self._feed(global_rank(), world_size())  # forks workers, and not from the thread that makes batches
@@ -100,7 +99,7 @@ class PackedLoader:
 
     def packed(self) -> Iterator[Rows]:
         """The same rows as examples, before they are tensors of a batch; for looking at them."""
-        for rows, _ in self._packed_from(self._feed(global_rank(), world_size())):
+        for rows, _ in told(self._packed_from(self._feed(global_rank(), world_size()))):
             yield rows
 
     def _feed(self, rank: int, world: int) -> Feed:
