@@ -11,17 +11,22 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+import torch
 from small_models import talk
+from small_training import STAGE, trainer
 
 import interleave as il
+from interleave.core.types import Batch
 from interleave.data import packed_loader
 from interleave.data.budget import Budget
 from interleave.data.datamodule import InterleavedData
 from interleave.data.example_source import ExampleSource
+from interleave.data.gpu_copies import Copies, Copy
 from interleave.data.ledger import Ledger
 from interleave.data.packed_loader import PackedLoader
 from interleave.data.prefetch import prefetched
 from interleave.model.assembly import Assembly
+from interleave.training.lightning_module import LitInterleaved
 
 BUDGET = Budget(64, 2, 8, lookahead=1.5)
 
@@ -195,3 +200,34 @@ def test_what_was_read_ahead_is_not_counted(assembly: Assembly, tmp_path: Path) 
     assert ahead.state_dict()["ranks"][0]["ledger"] == plain.state_dict()["ranks"][0]["ledger"]  # type: ignore[index]
     counts = ahead.train.ledger.outcomes(ahead.train.cursor["ledger"])
     assert counts == plain.train.ledger.counts
+
+
+class Sent(Copy):
+    """A batch on its way to nowhere; a GPU is not needed for what Lightning does with one."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def arrived(self) -> Batch:
+        return self.batch
+
+
+class SentBatches(Copies):
+    def __iter__(self) -> Iterator[Copy]:
+        return map(Sent, self.loader)
+
+
+class SentData(InterleavedData):
+    def train_dataloader(self) -> SentBatches:
+        return SentBatches(self.train, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-true"])
+def test_a_batch_on_its_way_arrives_in_the_step(assembly: Assembly, precision: str) -> None:
+    """Lightning looks into batches, and converts the floats of those that it knows."""
+    data = SentData(source(assembly), BUDGET, 5)
+    run = trainer(3, precision=precision)
+    run.fit(LitInterleaved(assembly.model, STAGE), datamodule=data)
+    assert run.global_step == 3
+    *_, last = islice(PackedLoader(source(assembly), BUDGET, 5), 3)
+    assert data.train.cursor == last.cursor
