@@ -31,6 +31,20 @@ BUGS = [
         "training/test_not_finite.py",
     ),
     Bug(
+        "compile=true compiles nothing",
+        "interleave/training/lightning_module.py",
+        "if self.compiled:",
+        "if False:",
+        "training/test_compilation.py",
+    ),
+    Bug(
+        "every rank has the scales of all rows beside its codes",
+        "interleave/training/small_states.py",
+        "if isinstance(weight, DTensor):",
+        "if False:",
+        "training/test_small_states.py",
+    ),
+    Bug(
         "moments in bfloat16 are cut off",
         "interleave/training/small_states.py",
         "torch.randint(1 << 16,",

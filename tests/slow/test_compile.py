@@ -1,4 +1,4 @@
-"""The compiler itself: a thousand mixed batches, and 20 steps equal to plain ones. Minutes, most of them compiling."""
+"""The compiler itself, 20 steps equal to plain ones, in minutes; and how often a thousand mixed batches ask for it."""
 
 import pytest
 import torch
@@ -17,6 +17,8 @@ def test_compiled_equals_plain(kept: CheckpointMode | None) -> None:
 
 
 def test_a_thousand_mixed_batches_compile_fewer_than_five_graphs_more() -> None:
-    assembly, _ = two_models(None, "inductor")
+    """Graphs are only traced: which ones are asked for does not depend on what makes code of them."""
+    assembly, _ = two_models(None, "aot_eager")
     _, recompiled = graphs_of(assembly.model, mixed_batches(assembly, 1000))
+    print(f"{recompiled} graphs after the first batch")
     assert recompiled < 5

@@ -62,10 +62,10 @@ def _wait(processes: Sequence[BaseProcess], seconds: float) -> None:
         time.sleep(0.02)
 
 
-def equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """Every tensor is its namesake to 1e-4, whichever of both models computes its activations again."""
+def equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float = 1e-4) -> None:
+    """Every tensor is its namesake to the tolerance, whichever of both models computes its activations again."""
     names = {n.replace("_checkpoint_wrapped_module.", ""): n for n in expected}
     for name, tensor in found.items():
         torch.testing.assert_close(
-            tensor, expected[names[name]], rtol=1e-4, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+            tensor, expected[names[name]], rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
         )

@@ -28,13 +28,15 @@ from interleave.core.types import Batch
 from interleave.model import loss
 from interleave.model.assembly import Assembly, assemble
 from interleave.processing.collate import collate, join_pair
-from interleave.training import parallelize
+from interleave.training import lightning_module, parallelize
+from interleave.training.compilation import compile_blocks, compiled_graphs
 from interleave.training.dpo import DPO
 from interleave.training.lightning_module import LitInterleaved
 from interleave.training.lora import Lora
 from interleave.training.optimizer import PARTS, Stage
-from interleave.training.parallelize import TOWERS
+from interleave.training.parallelize import TOWERS, CheckpointMode
 from interleave.training.parallelize_units import DEFAULT_SHARDING, Sharding
+from interleave.training.small_states import SmallStates
 from interleave.training.start import Start
 from interleave.training.step_sums import StepSums
 
@@ -48,8 +50,9 @@ class Case:
     """A training. The batches of all ranks and micro-batches of a step are the same whatever shares them out.
 
     sharding: None for DDP. frozen: parts that do not learn. tied: embedding and head are one tensor. micro_batches: of
-    all ranks together in a step. epochs: how often the 40 batches are seen. by_document: the loss is added up from
-    those of documents, whose head works in chunks of 7 tokens. dpo: preferences are learned.
+    all ranks together in a step. epochs: how often the 40 batches are seen. kept: how activations are checkpointed.
+    by_document: the loss is added up from those of documents, whose head works in chunks of 7 tokens. dpo: preferences
+    are learned. compiled: blocks are traced, and their graphs run by torch's operators. states: of AdamW.
     """
 
     sharding: Sharding | None = DEFAULT_SHARDING
@@ -58,9 +61,11 @@ class Case:
     micro_batches: int = 2
     epochs: int = 1
     lora: bool = False
-    checkpointed: bool = True
+    kept: CheckpointMode | None = "full"
     by_document: bool = False
     dpo: bool = False
+    compiled: bool = False
+    states: SmallStates | None = None
 
 
 CASES = {
@@ -70,13 +75,19 @@ CASES = {
     "accumulated, fewer at the end": Case(micro_batches=12, epochs=2, tied=False),
     "accumulated by DDP": Case(None, micro_batches=4, epochs=2, tied=False),
     "frozen vision, adapters, kept after forward": Case(
-        Sharding(reshard_after_forward=False), ("vision_encoder",), tied=False, lora=True, checkpointed=False
+        Sharding(reshard_after_forward=False), ("vision_encoder",), tied=False, lora=True, kept=None
     ),
     "frozen vision replicated, offload": Case(Sharding(frozen="replicate", offload=True), ("vision_encoder",)),
     "frozen towers": Case(frozen=("vision_encoder", "llm", "newline")),
     "frozen towers replicated": Case(Sharding(frozen="replicate"), ("vision_encoder", "llm", "newline")),
     "replicas": Case(Sharding(replicate=2)),
     "replicas, each micro-batch": Case(Sharding(replicate=2, sync_each_micro_batch=True), micro_batches=4, epochs=2),
+    "compiled, recomputed": Case(compiled=True, micro_batches=4, epochs=2),
+    "compiled, recomputed in part, adapters": Case(
+        frozen=("vision_encoder",), tied=False, lora=True, kept="selective", compiled=True
+    ),
+    "moments in bfloat16, offload": Case(Sharding(offload=True), states="bfloat16"),
+    "moments of 8 bits": Case(tied=False, states="8bit"),
 }
 FOUR_RANKS = {
     "replicas of shards": Case(Sharding(replicate=2), micro_batches=4, epochs=2, tied=False),
@@ -109,7 +120,7 @@ class Syncs(Callback):
 class Learned(TypedDict):
     """losses: of all steps. hidden: the trained model's hidden states of the first batch. weights: by name,
     whole on rank 0. gathers, reduces: how many all-gathers of FSDP2 there were, and how often it, or DDP, reduced
-    gradients.
+    gradients. graphs: how many were compiled.
     """
 
     losses: list[float]
@@ -117,6 +128,7 @@ class Learned(TypedDict):
     weights: dict[str, Tensor]
     gathers: int
     reduces: int
+    graphs: int
 
 
 def begin(case: Case) -> tuple[LitInterleaved, list[Batch]]:
@@ -129,12 +141,12 @@ def begin(case: Case) -> tuple[LitInterleaved, list[Batch]]:
     rates: dict[str, float | None] = dict.fromkeys(PARTS, 1e-3)
     stage = Stage(
         rates | dict.fromkeys(case.frozen), weight_decay=0.1, lora=Lora(rank=2) if case.lora else None,
-        dpo=DPO() if case.dpo else None,
+        dpo=DPO() if case.dpo else None, optimizer_states=case.states,
     )  # fmt: skip
     shape = ByDocument if case.by_document else LitInterleaved
-    kept = dict.fromkeys(TOWERS, "full") if case.checkpointed else None
+    kept = dict.fromkeys(TOWERS, case.kept) if case.kept else None
     # as in a run: all weights are there, so nothing is read, and the parts are told so
-    module = shape(assembly.model, stage, kept, Start({}))
+    module = shape(assembly.model, stage, kept, Start({}), case.compiled)
     return module, pairs(assembly) if case.dpo else batches(assembly, 1)[0]
 
 
@@ -159,7 +171,7 @@ def strategy_of(sharding: Sharding | None, ranks: int) -> str | Strategy:
 def train(case: Case, ranks: int) -> Learned:
     """What a training of the case leaves; ``ranks`` of 1 is a process alone, which shards nothing."""
     module, every = begin(case)
-    losses, syncs = Losses(), Syncs()
+    losses, syncs, before = Losses(), Syncs(), compiled_graphs()
     trainer = Trainer(
         accelerator="cpu", devices=ranks, strategy=strategy_of(case.sharding, ranks), max_epochs=1,
         gradient_clip_val=0.5, accumulate_grad_batches=case.micro_batches // ranks, logger=False, log_every_n_steps=1,
@@ -172,6 +184,7 @@ def train(case: Case, ranks: int) -> Learned:
         patch.object(param_group, "foreach_all_gather", wraps=param_group.foreach_all_gather) as gathers,
         patch.object(param_group, "foreach_reduce", wraps=param_group.foreach_reduce) as reduces,
         patch.object(loss, "token_losses", partial(loss.token_losses, chunk=7)),
+        patch.object(lightning_module, "compile_blocks", partial(compile_blocks, backend="aot_eager")),
     ):
         trainer.fit(module, DataLoader(own, batch_size=None, collate_fn=lambda b: b))  # type: ignore[arg-type]
     assert parallelize.not_finite(module.model) == []
@@ -183,6 +196,7 @@ def train(case: Case, ranks: int) -> Learned:
         "weights": full_state(module.model),
         "gathers": gathers.call_count,
         "reduces": reduces.call_count + syncs.seen,
+        "graphs": compiled_graphs() - before,
     }
 
 
