@@ -87,7 +87,7 @@ def errors() -> None:
         for name in ("computed again", "in the forward pass"):
             half = weight.bfloat16().requires_grad_()
             if name == "computed again":
-                token_losses(states.bfloat16()[None], every, lambda x, w=half: x @ w.T, chunk).sum().backward()
+                token_losses(states.bfloat16()[None], every, lambda x, w=half: x @ w.T, chunk=chunk).sum().backward()
             else:
                 chunked_loss(states.bfloat16(), half, ids, chunk).backward()
             assert half.grad is not None

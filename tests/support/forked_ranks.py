@@ -34,7 +34,7 @@ def run_job(job: str, ranks: int, out: Path, *more: str, options: tuple[str, ...
     processes = [FORKED.Process(target=_be_rank, args=(rank, ranks, port, words, log)) for rank in range(ranks)]
     for process in processes:
         process.start()
-    _wait(processes, seconds=300)
+    _wait(processes, seconds=600)
     codes = [process.exitcode for process in processes]
     assert codes == [0] * ranks, f"{codes}: {log.read_text()[-5000:]}"
     return torch.load(out)
