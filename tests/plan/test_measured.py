@@ -16,6 +16,8 @@ CASES = {
     "all kept": [],
     "computed again": ["checkpoint_activations=true"],
     "selective, frozen vision": ["checkpoint_activations=selective", "stage=small_frozen"],
+    "half precision": ["trainer.precision=bf16-true"],
+    "products in half precision, computed again": ["trainer.precision=bf16-mixed", "checkpoint_activations=true"],
 }
 
 

@@ -4,7 +4,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -30,18 +30,32 @@ PHASES = {"": "head and working", "vision": "vision activations", "llm": "llm ac
 MARK = "mark:"
 """What the names of the profiler's events begin with that say which phase follows, or whose gradient is whole."""
 
-Event = tuple[int, int, str, int, int]
-"""Nanoseconds, a number of its own, a mark or "", an address, and bytes: below 0 where the allocator took them back."""
+
+class Event(NamedTuple):
+    """A mark, or what the allocator gave, or took back: then ``size`` is below 0.
+
+    at: nanoseconds. number: its own, so that none are equal. until: when the operator ends that asked for the memory.
+    """
+
+    at: int
+    number: int
+    mark: str = ""
+    address: int = 0
+    size: int = 0
+    until: int = 0
 
 
 class MeasuredStep(Callback):
     """Runs along a training, and knows then what its steps took.
 
-    memory: bytes by term at the worst moment. seconds: of each timed step, by the processor's clock.
+    memory: bytes by term at the worst moment, without what a kernel takes for itself while it runs, such as the float32
+        sums of a product in bf16. scratch: by how much the worst moment is worse with that.
+    seconds: of each timed step, by the processor's clock.
     """
 
     def __init__(self) -> None:
         self.memory: dict[str, int] = {}
+        self.scratch = 0
         self.seconds: list[float] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
@@ -68,7 +82,9 @@ class MeasuredStep(Callback):
             self._profile.__exit__(None, None, None)
             for handle in self._handles:
                 handle.remove()
-            self.memory = _at_peak(_events(self._profile), self._known)
+            events = _events(self._profile)
+            self.memory = _at_peak(_without_scratch(events), self._known)
+            self.scratch = sum(_at_peak(events, self._known).values()) - sum(self.memory.values())
 
 
 def measure(config: Mapping[str, Any]) -> MeasuredStep:
@@ -135,16 +151,30 @@ def _events(profiled: profile) -> list[Event]:
     """Marks, and what the allocator gave and took back, as it came."""
     kineto = profiled.profiler.kineto_results  # type: ignore[union-attr]
     found: list[Event] = []
-    waiting = list(kineto.experimental_event_tree())
+    waiting = [(event, 0) for event in kineto.experimental_event_tree()]
     while waiting:
-        event = waiting.pop()
-        waiting += event.children
+        event, until = waiting.pop()
+        waiting += [(child, event.end_time_ns) for child in event.children]
         if event.typed[0] == _EventType.Allocation:
             fields = event.typed[1]
-            found.append((event.start_time_ns, len(found), "", fields.ptr, fields.alloc_size))
+            found.append(Event(event.start_time_ns, len(found), "", fields.ptr, fields.alloc_size, until))
         elif event.name.startswith(MARK):
-            found.append((event.start_time_ns, len(found), event.name, 0, 0))
+            found.append(Event(event.start_time_ns, len(found), event.name))
     return sorted(found)
+
+
+def _without_scratch(events: Iterable[Event]) -> list[Event]:
+    """Without memory that is given back before the operator ends that asked for it."""
+    kept = {event.number: event for event in events}
+    taken: dict[int, Event] = {}  # by address
+    for event in list(kept.values()):
+        if event.size > 0:
+            taken[event.address] = event
+        elif event.address in taken:
+            begun = taken.pop(event.address)
+            if event.at <= begun.until:
+                del kept[begun.number], kept[event.number]
+    return list(kept.values())
 
 
 def _at_peak(events: Iterable[Event], known: Mapping[str, Mapping[int, int]]) -> dict[str, int]:
@@ -156,9 +186,10 @@ def _at_peak(events: Iterable[Event], known: Mapping[str, Mapping[int, int]]) ->
     for term, size in owners.values():
         live[term] += size
     peak, phase = live.copy(), PHASES[""]
-    for _, _, mark, address, size in events:
-        if mark:
-            what = mark.removeprefix(MARK)
+    for event in events:
+        address, size = event.address, event.size
+        if event.mark:
+            what = event.mark.removeprefix(MARK)
             phase = PHASES.get(what, phase)
             if what not in PHASES and int(what) in owners:
                 term, held = owners[int(what)]

@@ -122,8 +122,8 @@ class Rehearsal:
         """
         batch = blank_batch(shape, self.vision)
         tensors = [*self.model.parameters(), *self.model.buffers()]
-        with self._mode, Tally(tensors) as tally, self._autocast(), _gradients(self.model, tally, gradient_bytes):
-            with _phases(self.model, tally):
+        with self._mode, Tally(tensors) as tally, _gradients(self.model, tally, gradient_bytes):
+            with self._autocast(), _phases(self.model, tally):
                 loss, _ = self.model.loss(batch)
             forward = Moment.at_peak(tally)
             tally.restart()
@@ -131,8 +131,9 @@ class Rehearsal:
         return StepMemory(forward, Moment.at_peak(tally), tally.moved)
 
     def _autocast(self) -> torch.autocast | nullcontext[None]:
+        """Around the forward pass alone and without a cache of weights, as Lightning does it."""
         dtype = self.precision.autocast
-        return torch.autocast("cpu", dtype) if dtype else nullcontext()
+        return torch.autocast("cpu", dtype, cache_enabled=False) if dtype else nullcontext()
 
 
 def blank_batch(shape: StepShape, vision: VisionSpec) -> Batch:

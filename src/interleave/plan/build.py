@@ -99,17 +99,16 @@ def build_state(config: Config, job: Job) -> tuple[WeightPlacement, Precision]:
     precision, strategy = str(config["trainer"]["precision"]), config["trainer"].get("strategy", "auto")
     half = precision.startswith(("bf16", "16"))
     computed = torch.bfloat16 if half else torch.float32
+    autocast = computed if half and precision.endswith("mixed") else None
     kept = 2.0 if precision.endswith("true") and half else 4.0
     states = build_stage(config).optimizer_states
     moments = STATE_BYTES[states] if states else 2 * kept
     placement = WeightPlacement(weight_bytes=kept, frozen_bytes=kept, state_bytes=moments)
     if isinstance(strategy, Mapping):  # FSDP2: layers meet gathered weights, in the type of the computation
-        return _sharded(placement, strategy, job, float(computed.itemsize)), Precision(
-            computed, computed if half else None
-        )
+        return _sharded(placement, strategy, job, float(computed.itemsize)), Precision(computed, autocast)
     if job.world > 1:
         placement = replace(placement, bucket_bytes=kept)
-    return placement, Precision(torch.bfloat16 if kept == 2 else torch.float32, computed if half else None)
+    return placement, Precision(torch.bfloat16 if kept == 2 else torch.float32, autocast)
 
 
 def _sharded(placement: WeightPlacement, strategy: Config, job: Job, gathered_bytes: float) -> WeightPlacement:
