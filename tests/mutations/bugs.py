@@ -73,6 +73,13 @@ BUGS = [
         "plan/test_measured.py",
     ),
     Bug(
+        "a plan takes attention to be as fast as a large product",
+        "interleave/plan/step_time.py",
+        "attention / rates.attention",
+        "attention / rates.products",
+        "plan/test_plan.py",
+    ),
+    Bug(
         "a plan does not wait for its data",
         "interleave/plan/step_time.py",
         "max(self.device, self.network, self.data)",

@@ -10,7 +10,7 @@ from interleave.costs.memory import MEMORY_TERMS
 from interleave.plan.plan import make_plan
 
 SIZES = ["llm.dim=128", "llm.layers=4", "llm.heads=4", "data.sequence_length=512", "data.max_views=2"]
-ASSUMED = ["plan.tokens=256", "plan.views=1", "dataset.mini.root=/absent", "device=h100"]
+ASSUMED = ["plan.tokens=256", "plan.views=1", "dataset=[]", "device=h100"]
 VISION = {"name": "tiny", "size": 56, "patch": 14, "dim": 128, "layers": 2, "heads": 4}
 CASES = {
     "all kept": [],

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from interleave.cli import main
+from interleave.compose import compose
+from interleave.plan.build import build_job
 
-SMALL = ["shape=qwen2_0_5b", "data.sequence_length=1024", "data.max_views=4", "dataset.mini.root=/absent/nowhere"]
+SMALL = ["shape=qwen2_0_5b", "data.sequence_length=1024", "data.max_views=4", "dataset=[]"]
+QUICK = ["dataset=[]", "data.sequence_length=256", "data.max_views=2", "plan.tokens=250"]
 FSDP = ["trainer=fsdp", "trainer.devices=8", "trainer.num_nodes=2"]
 
 
@@ -50,11 +53,29 @@ def test_a_real_size_is_planned_from_its_shape(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_faster_device_takes_less_time(tmp_path: Path) -> None:
-    times = []
-    for share in (0.3, 0.6):
-        numbers = plan(tmp_path, *SMALL, "device=a100", "trainer=gpu", f"device.product_share={share}")
-        times.append(numbers["time"]["products"])
-    assert times[0] == pytest.approx(2 * times[1])
+    common = [*QUICK, "device=a100", "device.bandwidth=1.0e12"]
+    slow = plan(tmp_path, *common, "device.product_share=0.3", "device.attention_share=0.2")["time"]
+    fast = plan(tmp_path, *common, "device.product_share=0.6", "device.attention_share=0.6")["time"]
+    assert slow["products"] == pytest.approx(2 * fast["products"])
+    assert slow["attention"] == pytest.approx(3 * fast["attention"])
+    assert slow["elementwise"] == fast["elementwise"]
+
+
+def test_the_longest_row_that_fits_fits_and_the_next_does_not(tmp_path: Path) -> None:
+    """By rehearsals of these very sizes, within a thousandth."""
+    memory = "device.memory_gib=2"
+    found = plan(tmp_path, *QUICK, memory)["fits"]
+    assert found["data.sequence_length"] > 256
+    for name in ("data.sequence_length", "data.max_views"):
+        for size, fits in ((found[name], True), (found[name] * 101 // 100, False)):
+            whole = sum(plan(tmp_path, *QUICK, memory, f"{name}={size}")["memory"].values())
+            assert (whole <= 1.001 * 0.95 * 2 * 2**30) == fits, (name, size)
+
+
+@pytest.mark.parametrize(("devices", "planned"), [("2", 2), ("[0,1,2]", 3), ("auto", 1), ("-1", 1)])
+def test_devices_are_counted(devices: str, planned: int) -> None:
+    job, notes = build_job(compose("plan", [f"trainer.devices={devices}"]))
+    assert (job.devices, len(notes)) == (planned, int(devices in ("auto", "-1")))
 
 
 @pytest.mark.parametrize(
@@ -64,6 +85,11 @@ def test_a_faster_device_takes_less_time(tmp_path: Path) -> None:
         (["--json", "x"], "interleave plan has no option --json"),
         (["trainer.max_steps=0"], "trainer.max_steps is 0; a plan needs a number above 0"),
         (["trainer.devices=0"], "trainer.devices is 0; a plan needs a number above 0"),
+        (["trainer.devices=-3"], "trainer.devices is -3; a plan needs a number above 0"),
+        (["trainer.devices=two"], "trainer.devices is 'two'; a plan needs a number above 0"),
+        (["trainer.devices=true"], "trainer.devices is True; a plan needs a number above 0"),
+        ([*FSDP, "trainer.strategy.replicate=3"], "replicate is 3, which does not divide the 16 devices"),
+        ([*FSDP, "trainer.strategy.replicate=0"], "replicate must be at least 1"),
         (
             ["trainer=fsdp", "trainer.devices=2", "trainer.strategy.offload=true"],
             "does not know trainer.strategy.offload=true",

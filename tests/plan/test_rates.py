@@ -10,7 +10,7 @@ from interleave.plan.build import build_device
 from interleave.plan.device import rates
 from interleave.plan.step_time import StepTime
 
-WORKS = StepTime(products=3.0, elementwise=1.0, optimizer=1.0, network=1.0, data=1.0)
+WORKS = StepTime(products=2.5, attention=0.5, elementwise=1.0, optimizer=1.0, network=1.0, data=1.0)
 DEVICES = ("h100", "h200", "a100", "rtx4090", "mi300x", "cpu")
 
 
@@ -36,5 +36,5 @@ def test_every_device_has_rates_that_a_time_can_be_worked_out_from(name: str, mo
     for found in (one, many):
         numbers = vars(found).values()
         assert all(math.isfinite(number) and number > 0 for number in numbers), found
-        assert found.products < found.peak
+        assert max(found.products, found.attention) < found.peak
     assert many.network < one.network or device.devices_per_node < 8, "another node is further away"

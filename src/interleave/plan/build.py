@@ -16,6 +16,7 @@ from ..interfaces.stored_weights import later_weights
 from ..model.assembly import Assembly, assemble
 from ..training.build import build_module, build_stage
 from ..training.lightning_module import LitInterleaved
+from ..training.parallelize_units import Sharding
 from ..training.small_states import STATE_BYTES
 from .device import Device
 from .lengths import Survey, assumed, look
@@ -80,15 +81,15 @@ def build_budget(config: Config) -> Budget:
 def build_job(config: Config) -> tuple[Job, list[str]]:
     """How the run is spread, and what had to be assumed. Raises InputError."""
     trainer, notes = config["trainer"], []
-    devices, nodes = trainer["devices"], trainer.get("num_nodes", 1)  # Lightning's own default
-    if devices == 0 or isinstance(devices, bool):
-        raise InputError(f"trainer.devices is {devices!r}; a plan needs a number above 0")
-    if not isinstance(devices, int) or devices < 1:  # auto, -1: as many as a machine has, and which is not known
+    nodes = trainer.get("num_nodes", 1)  # Lightning's own default
+    devices = len(trainer["devices"]) if isinstance(trainer["devices"], list) else trainer["devices"]
+    if devices in ("auto", -1, "-1"):  # as many as a machine has, and which is not known
         notes.append(f"trainer.devices is {devices!r}: planned for one device; give a number")
         devices = 1
     steps, micro = trainer["max_steps"], trainer["accumulate_grad_batches"]
-    for name, value in (("num_nodes", nodes), ("max_steps", steps), ("accumulate_grad_batches", micro)):
-        if not isinstance(value, int) or value < 1:
+    given = {"devices": devices, "num_nodes": nodes, "max_steps": steps, "accumulate_grad_batches": micro}
+    for name, value in given.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"trainer.{name} is {value!r}; a plan needs a number above 0")
     workers = check_option("data.num_workers", config["data"]["num_workers"], int)
     return Job(devices, nodes, micro, steps, workers), notes
@@ -112,20 +113,22 @@ def build_state(config: Config, job: Job) -> tuple[WeightPlacement, Precision]:
 
 
 def _sharded(placement: WeightPlacement, strategy: Config, job: Job, gathered_bytes: float) -> WeightPlacement:
-    """``placement`` under the options of FSDP2. Raises InputError for those whose memory is not planned."""
-    if strategy.get("offload"):
+    """``placement`` under the options of FSDP2. Raises InputError for those that are wrong or not planned."""
+    options = {name: value for name, value in strategy.items() if name != "_target_"}
+    sharding: Sharding = check_option("trainer.strategy", options, Sharding)
+    if sharding.offload:
         raise InputError(
             "a plan does not know trainer.strategy.offload=true: weights lie on the host then; plan without"
         )
-    shards = job.world // int(strategy.get("replicate", 1))
-    whole = strategy.get("frozen") == "replicate"
+    shards = sharding.shards(job.world)
+    whole = sharding.frozen == "replicate"
     return replace(
         placement,
         shards=shards,
         frozen_shards=1 if whole else shards,
         frozen_bytes=gathered_bytes if whole else placement.frozen_bytes,
         gathered_bytes=gathered_bytes,
-        prefetch=int(strategy.get("prefetch", 1)),
+        prefetch=sharding.prefetch,
     )
 
 

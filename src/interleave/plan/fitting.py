@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from ..costs.memory import WeightPlacement, memory_by_term
 from ..costs.rehearsal import Rehearsal, StepMemory, StepShape
-from ..model.interleaved_model import InterleavedModel
 
 FRAGMENTS = 0.05
 """Share of a device's memory that is left to what an allocator cannot use."""
@@ -13,6 +12,8 @@ STEP = 1024
 """``sequence_length`` is looked for in multiples of it, where rows are that long."""
 MOST = 2**21
 """Where the search for a size ends."""
+REFINED = 2
+"""How often it is begun anew from a rehearsal of what was found."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class MemoryModel:
     Each number of a rehearsal is a constant and a part that grows with the tokens and one that grows with the views:
     attention keeps no square, and blocks are all alike.
 
-    model, placement: as in ``memory_by_term``.
-    shape, base: of the first rehearsal. by_token, by_view: what it grows by.
+    rehearsal: of the model. placement: as in ``memory_by_term``.
+    shape, base: of a rehearsed step. by_token, by_view: what it grows by.
     view_bytes, token_bytes: of a batch on the device. batches: that lie there at once. keeps_gradients: as there.
     """
 
-    model: InterleavedModel
+    rehearsal: Rehearsal
     placement: WeightPlacement
     shape: StepShape
     base: StepMemory
@@ -45,7 +46,9 @@ class MemoryModel:
     def terms(self, shape: StepShape) -> dict[str, float]:
         """Bytes by term, at the worst moment."""
         batch = shape.views * self.view_bytes + 5 * 8 * shape.rows * shape.length  # five numbers a token, in int64
-        return memory_by_term(self.model, self.placement, self.step(shape), self.batches * batch, self.keeps_gradients)
+        return memory_by_term(
+            self.rehearsal.model, self.placement, self.step(shape), self.batches * batch, self.keeps_gradients
+        )
 
     def fits(self, shape: StepShape, memory: float) -> bool:
         """Whether all terms fit into so many bytes, less ``FRAGMENTS``."""
@@ -54,11 +57,28 @@ class MemoryModel:
     def longest(self, shape: StepShape, memory: float) -> int:
         """The largest ``sequence_length`` that fits, with as many views as ``shape`` has; 0 where none does."""
         unit = min(STEP, shape.length)
-        return unit * _largest(lambda units: self.fits(replace(shape, length=units * unit), memory), MOST // unit)
+        return unit * self._most(lambda units: replace(shape, length=units * unit), MOST // unit, memory)
 
     def most_views(self, shape: StepShape, memory: float) -> int:
         """The largest ``max_views`` that fits with rows as long as ``shape`` has; 0 where none does."""
-        return _largest(lambda views: self.fits(replace(shape, views=views), memory), MOST)
+        return self._most(lambda views: replace(shape, views=views), MOST, memory)
+
+    def _most(self, sized: Callable[[int], StepShape], most: int, memory: float) -> int:
+        """The largest size whose shape fits: found from here, and again from a rehearsal of what was found, since what
+        a small step grows by says a large one's memory within some percent alone."""
+        near = self
+        for _ in range(REFINED):
+            size = near._largest(sized, most, memory)
+            if not size or near.shape == sized(size):
+                return size
+            near = near._rehearsed_at(sized(size))
+        return near._largest(sized, most, memory)
+
+    def _largest(self, sized: Callable[[int], StepShape], most: int, memory: float) -> int:
+        return _largest(lambda size: self.fits(sized(size), memory), most)
+
+    def _rehearsed_at(self, shape: StepShape) -> "MemoryModel":
+        return replace(self, shape=shape, base=self.rehearsal.step(shape, self.placement.gradient_bytes))
 
 
 def rehearsed(
@@ -72,7 +92,7 @@ def rehearsed(
     tokens = shape.rows * (shape.length - shape.length // 2)
     views = shape.views - max(1, shape.views // 2)
     return MemoryModel(
-        model=rehearsal.model,
+        rehearsal=rehearsal,
         placement=placement,
         shape=shape,
         base=base,

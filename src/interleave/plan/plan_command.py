@@ -41,8 +41,12 @@ def show_plan(config: Mapping[str, Any]) -> None:
     from .tables import as_numbers, data_plan, memory_plan, parts_plan, time_plan, work_plan
 
     plan, console = make_plan(config), Console()
-    for table in (parts_plan, data_plan, memory_plan, work_plan, time_plan):
-        console.print(table(plan))
+    for make in (parts_plan, data_plan, memory_plan, work_plan, time_plan):
+        table = make(plan)
+        caption, table.caption = table.caption, None  # which rich would wrap at the width of the columns
+        console.print(table)
+        if caption:
+            console.print(caption, highlight=False, markup=False, end="\n\n")
     for note in plan.notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False, highlight=False)
     if plan.options.json:

@@ -15,12 +15,14 @@ ADAMW_BYTES = 28
 class StepTime:
     """Seconds of an optimiser step, on each device.
 
-    products: matrix products and attention. elementwise: all other operations, which memory bounds.
+    products: matrix products, and the vision encoder's attention. attention: that of the language model.
+    elementwise: all other operations, which memory bounds.
     optimizer: AdamW. network: collectives, which overlap with the three before. data: what the loader's processes need
     for the samples, which overlaps, too.
     """
 
     products: float
+    attention: float
     elementwise: float
     optimizer: float
     network: float
@@ -29,7 +31,7 @@ class StepTime:
     @property
     def device(self) -> float:
         """What the device works."""
-        return self.products + self.elementwise + self.optimizer
+        return self.products + self.attention + self.elementwise + self.optimizer
 
     @property
     def seconds(self) -> float:
@@ -43,7 +45,8 @@ class StepTime:
             return "data"
         if self.seconds == self.network:
             return "network"
-        return "compute" if self.products >= self.elementwise + self.optimizer else "memory bandwidth"
+        computed = self.products + self.attention
+        return "compute" if computed >= self.elementwise + self.optimizer else "memory bandwidth"
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,10 @@ def step_time(
     """Seconds from work, bytes and rates; docs/plan.md has the formula in words."""
     trained = numbers_in(model.parameters(), True)
     repeats = load.micro_batches
+    done, attention = work.total(load.quantities).done, work.by_part(load.quantities)["attention"].done
     return StepTime(
-        products=repeats * work.total(load.quantities).done / rates.products,
+        products=repeats * (done - attention) / rates.products,
+        attention=repeats * attention / rates.attention,
         elementwise=repeats * load.moved / rates.bandwidth,
         optimizer=ADAMW_BYTES * trained / placement.shards / rates.bandwidth,
         network=_network_bytes(model, placement, load) / rates.network,

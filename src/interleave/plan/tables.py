@@ -72,14 +72,14 @@ def work_plan(plan: Plan) -> Table:
 def time_plan(plan: Plan) -> Table:
     """How long a step takes, and the run."""
     table = _table(f"time on {plan.job.world} x {plan.device.name}", "", "seconds a step")
-    for name in ("products", "elementwise", "optimizer", "network", "data", "seconds"):
+    for name in ("products", "attention", "elementwise", "optimizer", "network", "data", "seconds"):
         table.add_row("step" if name == "seconds" else name, _three_digits(getattr(plan.time, name)))
     useful = sum(passes.useful for passes in plan.work.values())
     epoch = f"; an epoch takes {plan.epoch_steps:,.0f}" if plan.epoch_steps else ""
     table.caption = (
         f"bound by {plan.time.bound}; {plan.tokens_a_second:,.0f} real tokens a second; MFU "
         f"{plan.utilisation(useful):.0%} of all parts, {plan.utilisation(plan.llm_alone):.0%} by the LLM alone; "
-        f"{plan.job.max_steps:,} steps take {plan.days:.2g} days{epoch}"
+        f"{plan.job.max_steps:,} steps take {_duration(plan.days * 86400)}{epoch}"
     )
     return table
 
@@ -112,13 +112,21 @@ def _source_cells(sample: SourceSample) -> list[str]:
     return [f"{sample.draws:,}", str(len(sample.examples)), str(sample.lost), *means]
 
 
+def _duration(seconds: float) -> str:
+    """In the largest unit of which there are at least two."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{_three_digits(seconds / size)} {unit}"
+    return f"{_three_digits(seconds)} seconds"
+
+
 def _three_digits(number: float) -> str:
     """12,345 or 12.3 or 0.0123."""
     return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}"
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
     return table

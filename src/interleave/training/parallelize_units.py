@@ -50,8 +50,8 @@ class Sharding:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
 
-    def mesh(self, device_type: str, world_size: int) -> DeviceMesh:
-        """The devices as ``shard`` takes them, a collective: (shard,), or (replicate, shard). Raises InputError."""
+    def shards(self, world_size: int) -> int:
+        """How many devices share the weights among them. Raises InputError."""
         shards, rest = divmod(world_size, self.replicate)
         if rest:
             raise InputError(
@@ -64,6 +64,11 @@ class Sharding:
                 f"trainer.strategy.reshard_after_forward is {group}; it must be true, false, or a divisor of the "
                 f"{shards} devices that share the weights, between 1 and {shards}"
             )
+        return shards
+
+    def mesh(self, device_type: str, world_size: int) -> DeviceMesh:
+        """The devices as ``shard`` takes them, a collective: (shard,), or (replicate, shard). Raises InputError."""
+        shards = self.shards(world_size)
         if self.replicate == 1:
             return init_device_mesh(device_type, (shards,), mesh_dim_names=("shard",))
         return init_device_mesh(device_type, (self.replicate, shards), mesh_dim_names=("replicate", "shard"))
