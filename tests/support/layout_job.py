@@ -23,9 +23,9 @@ from interleave.training.parallelize_units import DEFAULT_SHARDING, Sharding
 
 MICRO_BATCHES = 4
 """Of a step, by all ranks together."""
-ENDS = {4: 4, 2: 6, 1: 8}
-"""Number of processes -> the step at which they stop; one process by itself has begun, and takes two steps."""
-BEGUN, STEPS = 2, 8
+ENDS = {4: 2, 2: 3, 1: 4}
+"""Number of processes -> the step at which they stop; one process by itself has begun, and takes one step."""
+BEGUN, STEPS = 1, 4
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,15 @@ class Given(IterableDataset[Batch]):
 
 
 def go_on(case: Case, sharding: Sharding | None, ranks: int, run: Path, start: int, end: int) -> list[float]:
-    """Losses of the steps after ``start`` up to ``end``, from the checkpoint in ``run``, where the next one is left."""
+    """Losses of the steps after ``start`` up to ``end``, from the checkpoint in ``run``, where those of all steps are
+    left."""
     module, every = begin(case)
     losses = Losses()
     trainer = Trainer(
         accelerator="cpu", devices=ranks, strategy=strategy_of(sharding, ranks), max_steps=STEPS,
         gradient_clip_val=0.5, accumulate_grad_batches=MICRO_BATCHES // ranks, logger=False, log_every_n_steps=1,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-        callbacks=[losses, StopAt(end), Checkpoints(str(run / "checkpoints"), every_n_steps=None, keep=9)],
+        callbacks=[losses, StopAt(end), Checkpoints(str(run / "checkpoints"), every_n_steps=1, keep=9)],
     )  # fmt: skip
     own = every[start * MICRO_BATCHES : end * MICRO_BATCHES][trainer.global_rank :: ranks]
     resume = str(run / f"checkpoints/step-{start}/meta.pt") if start else None
@@ -82,6 +83,6 @@ if __name__ == "__main__":
     for name, chain in CHAINS.items():
         print(name, flush=True)  # what fails is then the last one named
         sharding = chain.by_four if ranks == 4 else chain.by_two
-        learned[name] = go_on(chain.case, sharding, ranks, Path(sys.argv[2], name), end - 2, end)
+        learned[name] = go_on(chain.case, sharding, ranks, Path(sys.argv[2], name), end - 1, end)
     if global_rank() == 0:
         torch.save(learned, Path(sys.argv[1]))

@@ -20,6 +20,7 @@ from small_models import rendered, some_samples, talk
 from torch import Tensor
 from torch.distributed.fsdp._fully_shard import _fsdp_param_group as param_group
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from interleave import Message, Sample
@@ -45,12 +46,16 @@ UNTIED = {"name": "qwen2", "config": {**QWEN, "num_hidden_layers": 3, "tie_word_
 """A language model whose embedding and head are two tensors; those of ``tiny`` are one."""
 
 
+NUM_BATCHES = 16
+"""In one pass over the data: each costs the tests seconds, whatever its size."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A training. The batches of all ranks and micro-batches of a step are the same whatever shares them out.
 
     sharding: None for DDP. frozen: parts that do not learn. tied: embedding and head are one tensor. micro_batches: of
-    all ranks together in a step. epochs: how often the 40 batches are seen. kept: how activations are checkpointed.
+    all ranks together in a step. epochs: how often the batches are seen. kept: how activations are checkpointed.
     by_document: the loss is added up from those of documents, whose head works in chunks of 7 tokens. dpo: preferences
     are learned. compiled: blocks are traced, and their graphs run by torch's operators. states: of AdamW.
     """
@@ -67,12 +72,16 @@ class Case:
     compiled: bool = False
     states: SmallStates | None = None
 
+    def unsharded(self) -> "Case":
+        """The same training by one process: cases that differ only in what is shared out are one."""
+        return replace(self, sharding=None, kept=None, compiled=False)
+
 
 CASES = {
     "tied embeddings, two blocks ahead": Case(Sharding(prefetch=2)),
     "chunks, of which ranks have different numbers": Case(tied=False, by_document=True),
     "two tensors, accumulated": Case(micro_batches=4, epochs=2, tied=False),
-    "accumulated, fewer at the end": Case(micro_batches=12, epochs=2, tied=False),
+    "accumulated, fewer at the end": Case(micro_batches=6, epochs=2, tied=False),
     "accumulated by DDP": Case(None, micro_batches=4, epochs=2, tied=False),
     "frozen vision, adapters, kept after forward": Case(
         Sharding(reshard_after_forward=False), ("vision_encoder",), tied=False, lora=True, kept=None
@@ -106,24 +115,35 @@ class ByDocument(LitInterleaved):
         return StepSums.of_tokens(sums.sum(), counts.sum())
 
 
-class Syncs(Callback):
-    """Counts in ``seen`` the backward passes after which DDP reduced gradients."""
+class Gradients(Callback):
+    """Counts in ``reduced`` the backward passes after which DDP reduced gradients, and keeps in ``norms`` those of each
+    step: of all gradients together, and of each part's as it is logged."""
 
     def __init__(self) -> None:
-        self.seen = 0
+        self.reduced = 0
+        self.norms: list[dict[str, float]] = []
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         model = trainer.strategy.model
-        self.seen += isinstance(model, DistributedDataParallel) and model.require_backward_grad_sync
+        self.reduced += isinstance(model, DistributedDataParallel) and model.require_backward_grad_sync
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        self.norms.append({"all": parallelize.gradient_norm(pl_module.parameters()).item()})
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        if self.norms:  # else the batch was a micro-batch within the first step
+            logged = trainer.callback_metrics.items()
+            self.norms[-1] |= {name: value.item() for name, value in logged if name.startswith("grad/")}
 
 
 class Learned(TypedDict):
-    """losses: of all steps. hidden: the trained model's hidden states of the first batch. weights: by name,
-    whole on rank 0. gathers, reduces: how many all-gathers of FSDP2 there were, and how often it, or DDP, reduced
-    gradients. graphs: how many were compiled.
+    """losses, norms: of all steps, these of gradients. hidden: the trained model's hidden states of the first batch.
+    weights: by name, whole on rank 0. gathers, reduces: how many all-gathers of FSDP2 there were, and how often it, or
+    DDP, reduced gradients. graphs: how many were compiled.
     """
 
     losses: list[float]
+    norms: list[dict[str, float]]
     hidden: Tensor
     weights: dict[str, Tensor]
     gathers: int
@@ -147,18 +167,18 @@ def begin(case: Case) -> tuple[LitInterleaved, list[Batch]]:
     kept = dict.fromkeys(TOWERS, case.kept) if case.kept else None
     # as in a run: all weights are there, so nothing is read, and the parts are told so
     module = shape(assembly.model, stage, kept, Start({}), case.compiled)
-    return module, pairs(assembly) if case.dpo else batches(assembly, 1)[0]
+    return module, pairs(assembly) if case.dpo else batches(assembly, 1)[0][:NUM_BATCHES]
 
 
 def pairs(assembly: Assembly) -> list[Batch]:
-    """Forty batches of one row with a preferred and a rejected reply; every other one shows a picture."""
+    """Batches of one row with a preferred and a rejected reply; every other one shows a picture."""
     made: list[Batch] = []
-    for i, question in enumerate(some_samples(assembly) * 7):
+    for i, question in enumerate(some_samples(assembly) * 3):
         asked = question.messages[:1] if i % 2 else talk("what?").messages[:1]
         replies = (Sample([*asked, Message("assistant", [text])]) for text in ("good " * (i % 4 + 1), f"bad {i}"))
         pair = replace(join_pair(*rendered(assembly, list(replies))), reference=(-20.0, -15.0))
         made.append(collate([[pair]], 350, assembly.vision))
-    return made[:40]
+    return made[:NUM_BATCHES]
 
 
 def strategy_of(sharding: Sharding | None, ranks: int) -> str | Strategy:
@@ -171,12 +191,12 @@ def strategy_of(sharding: Sharding | None, ranks: int) -> str | Strategy:
 def train(case: Case, ranks: int) -> Learned:
     """What a training of the case leaves; ``ranks`` of 1 is a process alone, which shards nothing."""
     module, every = begin(case)
-    losses, syncs, before = Losses(), Syncs(), compiled_graphs()
+    losses, gradients, before = Losses(), Gradients(), compiled_graphs()
     trainer = Trainer(
         accelerator="cpu", devices=ranks, strategy=strategy_of(case.sharding, ranks), max_epochs=1,
         gradient_clip_val=0.5, accumulate_grad_batches=case.micro_batches // ranks, logger=False, log_every_n_steps=1,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        use_distributed_sampler=False, callbacks=[losses, syncs],
+        use_distributed_sampler=False, callbacks=[losses, gradients],
     )  # fmt: skip
     every = every * case.epochs
     own = every[trainer.global_rank :: ranks]
@@ -192,10 +212,11 @@ def train(case: Case, ranks: int) -> Learned:
         hidden = module.model.eval().hidden(every[0])  # by each rank for itself, as when tasks are asked
     return {
         "losses": losses.seen,
+        "norms": gradients.norms,
         "hidden": hidden,
         "weights": full_state(module.model),
         "gathers": gathers.call_count,
-        "reduces": reduces.call_count + syncs.seen,
+        "reduces": reduces.call_count + gradients.reduced,
         "graphs": compiled_graphs() - before,
     }
 
