@@ -1,12 +1,15 @@
 """Trainings that write checkpoints and go on from them, by one process or, run by torchrun, by several.
 
-torchrun --nproc-per-node 2 checkpoint_job.py change FOLDER
-torchrun --nproc-per-node 4 checkpoint_job.py read FOLDER
+torchrun --nproc-per-node 2 checkpoint_job.py change|both FILE FOLDER
+torchrun --nproc-per-node 4 checkpoint_job.py read FILE FOLDER
 """
 
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -15,7 +18,7 @@ from small_models import small_config
 from small_training import STAGE, Endless
 from torch.distributed.tensor import DTensor
 
-from interleave.core.collectives import global_rank, world_size
+from interleave.core.collectives import global_rank
 from interleave.data.budget import Budget
 from interleave.data.datamodule import InterleavedData
 from interleave.data.example_source import ExampleSource
@@ -93,8 +96,20 @@ def read(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
     }
 
 
+def both(folder: Path) -> None:
+    """Write all checkpoints of a run while it waits, and while it goes on: a thread is late with each."""
+    run("fsdp", Checkpoints(str(folder / "waits/checkpoints"), every_n_steps=2, keep=9, asynchronous=False))
+    write = checkpoint_files.write_tensors
+
+    def late(*arguments: Any) -> None:
+        time.sleep(0.5)
+        write(*arguments)
+
+    with patch.object(checkpoint_files, "write_tensors", late):
+        run("fsdp", Checkpoints(str(folder / "goes-on/checkpoints"), every_n_steps=2, keep=9))
+
+
 if __name__ == "__main__":
-    job, target = sys.argv[1], Path(sys.argv[2])
-    outcome = change(target) if job == "change" else read(target)
+    outcome = {"change": change, "read": read, "both": both}[sys.argv[1]](Path(sys.argv[3]))
     if global_rank() == 0:
-        torch.save(outcome, target / f"{job}-by-{world_size()}.pt")
+        torch.save(outcome, sys.argv[2])

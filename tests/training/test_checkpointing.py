@@ -12,6 +12,7 @@ import pytest
 import torch
 from checkpoint_job import CUT, STEPS, checkpoints_in, run
 from command_line import TINY, mini
+from forked_ranks import run_job
 from lightning import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
 from small_models import ROOT
@@ -164,14 +165,21 @@ def test_killed_while_a_thread_writes(tmp_path: Path) -> None:
     assert names(cut) == {"step-4", "last"}
 
 
-def several(count: int, job: str, folder: Path) -> dict[str, Weights]:
+def several(count: int, job: str, folder: Path) -> Any:
     """What ``count`` processes hold after a job of ``checkpoint_job``."""
-    script = str(ROOT / "tests/support/checkpoint_job.py")
-    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", script, job, str(folder)]
-    done = subprocess.run([sys.executable, *command], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Weights] = torch.load(folder / f"{job}-by-{count}.pt")
-    return found
+    return run_job("checkpoint_job.py", count, folder / f"{job}.pt", str(folder), options=(job,))
+
+
+def test_ranks_write_the_same_bytes_whether_they_wait_or_go_on(tmp_path: Path) -> None:
+    several(2, "both", tmp_path)
+    waited, went_on = (tmp_path / way / "checkpoints" for way in ("waits", "goes-on"))
+    for step in (2, 4, 6):
+        one, other = (
+            {path.name: path.read_bytes() for path in (folder / f"step-{step}").iterdir() if path.name != ".metadata"}
+            for folder in (waited, went_on)
+        )  # the index names its own folder
+        assert sum(name.endswith(".distcp") for name in one) == 2, "one of each rank"
+        assert one == other
 
 
 def test_any_number_of_processes_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
