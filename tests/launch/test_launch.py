@@ -154,14 +154,16 @@ def test_a_launcher_of_hydra_runs_jobs_in_processes_of_their_own(tmp_path: Path)
     assert all(Path("sweep", job, "model.safetensors").is_file() for job in "01")
 
 
-def task(rank: int, variables: dict[str, str], arguments: list[str]) -> None:
-    """Be one of the two processes of a job of SLURM."""
+def task(rank: int, variables: dict[str, str], arguments: list[str], errors: Path) -> None:
+    """Be one of the two processes of a job of SLURM, which write into ``errors`` together."""
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
     os.environ |= JOB | variables | {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0"}
     forked_training.train(arguments)
 
 
-def test_a_job_at_its_time_limit_is_queued_again_and_goes_on(tmp_path: Path) -> None:
-    """SIGUSR1 comes to its processes, and a stand-in for scontrol ends them by SIGTERM, as SLURM does."""
+def test_a_job_at_its_time_limit_is_queued_again_and_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """SIGUSR1 comes to its processes, and a stand-in for scontrol ends them by SIGTERM, as SLURM does. Then SIGTERM
+    comes alone."""
     chosen = [*TINY, *mini(tmp_path / "mini"), "dataset=[mini]", "trainer=fsdp", "trainer.precision=32-true"]
     chosen += ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_steps=20", "evaluate.tasks=[]"]
     chosen += ["callbacks.checkpoint.every_n_steps=3", "callbacks.checkpoint.keep=9"]
@@ -173,7 +175,7 @@ def test_a_job_at_its_time_limit_is_queued_again_and_goes_on(tmp_path: Path) -> 
 
     def job(name: str) -> list[ForkServerProcess]:
         arguments = [*chosen, f"run={tmp_path / name}"]
-        tasks = [FORKED.Process(target=task, args=(rank, variables, arguments)) for rank in (0, 1)]
+        tasks = [FORKED.Process(target=task, args=(rank, variables, arguments, tmp_path / "errors")) for rank in (0, 1)]
         for process in tasks:
             process.start()
         return tasks
@@ -184,15 +186,31 @@ def test_a_job_at_its_time_limit_is_queued_again_and_goes_on(tmp_path: Path) -> 
         return [process.exitcode for process in tasks]
 
     assert codes(job("whole")) == [0, 0]
+
+    def after(step: int, tasks: list[ForkServerProcess]) -> int:
+        """Wait for a checkpoint after ``step``, the newest of which is returned."""
+        while True:
+            alive = tasks[0].is_alive()
+            steps = [int(p.name.removeprefix("step-")) for p in (tmp_path / "cut/checkpoints").glob("step-*")]
+            if max(steps, default=0) > step:
+                return max(steps)
+            assert alive
+            time.sleep(0.01)
+
     cut = job("cut")
     (tmp_path / "pids").write_text(" ".join(str(process.pid) for process in cut))
-    while not (tmp_path / "cut/checkpoints/step-3").exists():
-        assert cut[0].is_alive()
-        time.sleep(0.01)
+    after(0, cut)
     for process in cut:
         os.kill(process.pid or 0, signal.SIGUSR1)
     assert codes(cut) == [-signal.SIGTERM] * 2
     assert (tmp_path / "told").read_text() == "requeue 4242\n", "once, by one of the two"
+    cut_again = job("cut")
+    after(after(0, cut_again), cut_again)
+    for process in cut_again:
+        os.kill(process.pid or 0, signal.SIGTERM)
+    assert codes(cut_again) == [-signal.SIGTERM] * 2, "also where nothing was said before"
+    said = (tmp_path / "errors").read_text()
+    assert all(f"rank {rank} is ended by SIGTERM; the same command goes on\n" in said for rank in (0, 1)), said[-3000:]
     assert not (tmp_path / "cut/model.safetensors").exists()
     assert codes(job("cut")) == [0, 0]
     found, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("cut", "whole"))

@@ -22,6 +22,7 @@ from .lightning_module import LitInterleaved
 from .optimizer import Stage
 from .parallelize import TOWERS, CheckpointMode, FSDP2Strategy
 from .parallelize_units import Sharding
+from .preemption import end_ranks_by_sigterm
 from .step_times import StepTimes
 
 ALLOWED_TARGETS = ("lightning.", "torch.", "wandb.", "interleave.")
@@ -128,6 +129,7 @@ def build_trainer(config: Config, more_callbacks: Sequence[Callback] = ()) -> Tr
     if trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE:
         raise InputError("trainer.gradient_clip_algorithm=value is not known here: gradients are clipped by their norm")
     _ask_for_signals_at_log_steps(trainer)
+    end_ranks_by_sigterm(trainer)
     return trainer
 
 

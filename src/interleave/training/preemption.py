@@ -1,12 +1,15 @@
-"""A job that SLURM will end soon: its signal noted, and the job queued again.
+"""A job that is told to end: SLURM's signal before its time limit noted, the job queued again, and SIGTERM obeyed.
 
-Lightning's own handler would write at once, with collectives in the middle of a step.
+Lightning's own handlers begin collectives wherever each rank just is.
 """
 
 import logging
 import os
 import signal
 import subprocess
+from types import FrameType
+
+from lightning import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +29,6 @@ class Preemption:
 
     def _note(self, number: int, frame: object) -> None:
         self.is_told = True
-        # it comes next: Lightning's handler would broadcast it in the middle of another collective
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def requeue(self, is_global_zero: bool) -> None:
         """Queue the job again, by rank 0; it goes on from its checkpoint. The training goes on until it is ended."""
@@ -42,3 +43,23 @@ class Preemption:
             log.info("job %s is queued again", job)
         except (OSError, subprocess.CalledProcessError) as error:
             log.warning("job %s cannot be queued again, its checkpoint is written: %s", job, error)
+
+
+def end_ranks_by_sigterm(trainer: Trainer) -> None:
+    """Let SIGTERM end each of several processes at once, after a line that says so. One by itself ends its step, as
+    Lightning does it."""
+    connector = trainer._signal_connector
+    notify = connector._sigterm_notifier_fn
+
+    def end(number: int, frame: FrameType) -> None:
+        if trainer.world_size == 1:
+            notify(number, frame)
+            return
+        # no logging: the signal may have come while a line was being written
+        os.write(2, f"rank {trainer.global_rank} is ended by SIGTERM; the same command goes on\n".encode())
+        if trainer.strategy.launcher is not None:  # processes of its own may wait in a collective for one that is gone
+            trainer.strategy.launcher.kill(signal.SIGKILL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    connector._sigterm_notifier_fn = end  # type: ignore[assignment, method-assign]
