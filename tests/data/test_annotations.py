@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import interleave as il
+from interleave.core.sample import BROKEN_FIELD
 from interleave.data import annotation_files
 from interleave.data import annotations as records
-from interleave.data.annotation_files import BROKEN_FIELD
 from interleave.data.annotations import Records, read_json
 
 SOME = [{"id": i, "text": f'Grüße, 世界 [{{}}] \\ " {i}', "image": [f"{i}.png"]} for i in range(50)]

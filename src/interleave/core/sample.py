@@ -7,6 +7,9 @@ from typing import Any, Literal, NamedTuple
 Record = Mapping[str, object]
 """What a data set or a task holds, as plain values: a line of JSON, a row of a table."""
 
+BROKEN_FIELD = "broken record"
+"""The only field of what stands for a record that cannot be read: why."""
+
 Role = Literal["system", "user", "assistant"]
 """Who says a message."""
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..core.errors import BadSample, InputError, one_line
+from ..core.sample import BROKEN_FIELD
 
 AnnotationRecord = dict[str, Any]
 """An object of JSON, as the data holds it."""
 BROKEN = "!"
 """What the text of a record begins with that cannot be read; the reason follows. JSON begins otherwise."""
-BROKEN_FIELD = "broken record"
-"""The only field of what stands for such a record where it must be an object: why it cannot be read."""
 PIECE = 8 * 2**20
 """Characters of a JSON list that are read at a time."""
 LONGEST_ESCAPE = 16

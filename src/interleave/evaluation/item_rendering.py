@@ -4,9 +4,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..core.errors import BadSample, sample_border
-from ..core.sample import Media, Sample
+from ..core.sample import BROKEN_FIELD, Media, Sample
 from ..core.types import Example
-from ..data.annotation_files import BROKEN_FIELD
 from ..interfaces.model_parts import ChatTokenizer
 from ..interfaces.task import Task
 from ..processing.over_length import Adapters
