@@ -8,16 +8,13 @@ temporary files; gloo, a thread a rank. Memory is RssAnon of /proc, counted from
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from startup import GIB, Peak
+from startup import GIB, Peak, numbers_of_ranks
 from torch.distributed.device_mesh import init_device_mesh
 
 import interleave as il
@@ -89,11 +86,7 @@ def rank(folder: Path, way: str, megabytes: float) -> None:
 
 def measure(ranks: int, way: str, megabytes: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        job = [str(Path(__file__)), "--folder", folder, "--way", way, "--megabytes", str(megabytes)]
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *job]
-        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, check=True)
-    numbers: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return numbers
+        return numbers_of_ranks(ranks, __file__, "--folder", folder, "--way", way, "--megabytes", str(megabytes))
 
 
 def main() -> None:

@@ -83,8 +83,8 @@ def start(folder: str, way: str) -> None:
     destroy_process_group()
 
 
-def measure(folder: Path, ranks: int, way: str) -> dict[str, float]:
-    job = [str(Path(__file__)), str(folder), "--way", way]
+def numbers_of_ranks(ranks: int, *job: str) -> dict[str, float]:
+    """What rank 0 printed last, JSON, of a script and its arguments run by so many ranks, each with one thread."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *job]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, check=True)
     numbers: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -105,7 +105,7 @@ def main() -> None:
     print("| ranks | way | shard, GiB | largest tensor, GiB | peak a rank, GiB | seconds |\n|--:|---|--:|--:|--:|--:|")
     for ranks in chosen.ranks:
         for way in ("whole", "shards"):
-            found = measure(chosen.folder, ranks, way)
+            found = numbers_of_ranks(ranks, __file__, str(chosen.folder), "--way", way)
             sizes = f"{found['shard']:.2f} | {found['largest']:.2f} | {found['peak']:.2f}"
             print(f"| {ranks} | {way} | {sizes} | {found['seconds']:.0f} |", flush=True)
 
